@@ -1,0 +1,157 @@
+//! Backends: where sound comes from and goes to. Each owns the thread (or the callback) that
+//! calls [`Deck::process`], and nothing else does.
+//!
+//! `null` is a clocked thread with no device; `file` runs as fast as it can, for `rigd render`.
+//! JACK and ALSA fit the same two traits: open the device and say its [`Format`], then take the
+//! [`Deck`] onto its thread, then give it back.
+
+pub mod file;
+pub mod null;
+pub mod realtime;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use rigd_rt::{Engine, Outbox, Report};
+
+use crate::cli::Failure;
+use crate::config::{BackendChoice, Config};
+use crate::ring::EngineEnds;
+
+/// What an opened backend offers. Channels are numbered device first, then file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Format {
+    /// `"null"`, `"file"`, `"jack"`, `"alsa"`.
+    pub backend: &'static str,
+    /// Frames per second.
+    pub sample_rate_hz: u32,
+    /// Frames per callback.
+    pub block_frames: u32,
+    /// Channels of `device:N` inputs.
+    pub device_channels: u8,
+    /// Channels of the `file` input: 0, 1 or 2.
+    pub file_channels: u8,
+    /// From the microphone to the engine.
+    pub latency_in_ms: f64,
+    /// From the engine to the loudspeaker.
+    pub latency_out_ms: f64,
+}
+
+/// An opened backend that does not run yet. Control side.
+pub trait Backend: Send {
+    /// What it offers; fixed from opening to stopping.
+    fn format(&self) -> Format;
+    /// Starts calling [`Deck::process`].
+    fn start(self: Box<Self>, deck: Deck) -> io::Result<Box<dyn Session>>;
+}
+
+/// A running backend. Control side.
+pub trait Session: Send {
+    /// Whether it still calls the engine; `false` once its device, its server or its file is gone.
+    fn is_running(&self) -> bool;
+    /// Stops it and gives the engine back for the next one; `Err` when a file could not be
+    /// written to its end (which [`Session::trouble`] may have told before) or its thread panicked.
+    fn stop(self: Box<Self>) -> io::Result<Deck>;
+    /// What has gone wrong beside the sound, which goes on: a sentence that says what to do.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Opens the backend that the settings name.
+pub fn open(config: &Config) -> Result<Box<dyn Backend>, Failure> {
+    match config.audio.backend {
+        BackendChoice::Null => log::info!("backend null: as the settings say"),
+        BackendChoice::Auto => log::info!("backend null: this build knows no sound hardware yet"),
+        BackendChoice::Jack | BackendChoice::Alsa => {
+            return Err(Failure::failed(
+                "This build of rigd knows no sound hardware yet: start it with --backend null.",
+            ));
+        }
+    }
+    Ok(Box::new(null::Null::open(config)?))
+}
+
+/// Blocks between two [`Report::Load`] reports, in seconds of sound.
+const LOAD_WINDOW_S: f64 = 0.1;
+
+/// What runs in the callback: the engine with its ends of the rings.
+pub struct Deck {
+    engine: Box<Engine>,
+    ends: EngineEnds,
+    sample_rate_hz: f64,
+    xruns: u32,
+    window: LoadWindow,
+}
+
+#[derive(Default)]
+struct LoadWindow {
+    frames: u64,
+    busy: Duration,
+    worst: f32,
+}
+
+impl Deck {
+    /// Puts an engine and its rings together. Control side.
+    pub fn new(engine: Box<Engine>, ends: EngineEnds, sample_rate_hz: u32) -> Deck {
+        Deck {
+            engine,
+            ends,
+            sample_rate_hz: f64::from(sample_rate_hz),
+            xruns: 0,
+            window: LoadWindow::default(),
+        }
+    }
+
+    /// The number of the next frame. The thread that has the deck.
+    pub fn frame(&self) -> u64 {
+        self.engine.frame()
+    }
+
+    /// Computes one block of `output[0].len()` frames. Realtime thread; wait-free.
+    pub fn process(&mut self, inputs: &[&[f32]], output: [&mut [f32]; 2]) {
+        let frames = output[0].len();
+        let started = Instant::now();
+        self.engine.process(
+            inputs,
+            output,
+            &mut self.ends.commands,
+            &mut self.ends.reports,
+        );
+        self.account(frames, started.elapsed());
+    }
+
+    /// Counts a block that came too late. Realtime thread; wait-free.
+    pub fn xrun(&mut self) {
+        self.xruns = self.xruns.saturating_add(1);
+    }
+
+    /// Takes the deck apart; the next engine wants the pool and rings. Control side.
+    pub fn into_parts(self) -> (Box<Engine>, EngineEnds) {
+        (self.engine, self.ends)
+    }
+
+    fn account(&mut self, frames: usize, busy: Duration) {
+        if frames == 0 {
+            return;
+        }
+        let share = (busy.as_secs_f64() * self.sample_rate_hz / frames as f64) as f32;
+        let window = &mut self.window;
+        window.frames += frames as u64;
+        window.busy += busy;
+        if share > window.worst {
+            window.worst = share;
+        }
+        let budget_s = window.frames as f64 / self.sample_rate_hz;
+        if budget_s >= LOAD_WINDOW_S {
+            let report = Report::Load {
+                xruns: self.xruns,
+                mean: (window.busy.as_secs_f64() / budget_s) as f32,
+                worst: window.worst,
+            };
+            // A full ring loses this report only; the next one carries the same counts.
+            let _ = self.ends.reports.push(report);
+            self.window = LoadWindow::default();
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The command line: what may be asked of `rigd`, and how it ends.
+//!
+//! Exit codes: 0 done, 1 failed, 2 bad usage or settings. Errors go to stderr, as sentences that
+//! say what to do.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Faults, Override, Value};
+
+/// Exit code of a command that could not do what it was asked.
+pub const FAILED: u8 = 1;
+/// Exit code of bad usage or bad settings.
+pub const BAD_USAGE: u8 = 2;
+
+/// How a command ends when it does not end well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Exit code: [`FAILED`] or [`BAD_USAGE`].
+    pub code: u8,
+    /// For stderr: a sentence that says what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// It could not be done: exit code 1.
+    pub fn failed(message: impl Into<String>) -> Failure {
+        Failure {
+            code: FAILED,
+            message: message.into(),
+        }
+    }
+
+    /// It was asked for in the wrong way: exit code 2.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure {
+            code: BAD_USAGE,
+            message: message.into(),
+        }
+    }
+}
+
+/// An error as a sentence: a capital letter in front, a full stop behind.
+pub fn sentence(error: &impl fmt::Display) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    let stop = if text.ends_with('.') { "" } else { "." };
+    first.chain(letters).chain(stop.chars()).collect()
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Failure {
+        Failure::usage(faults.to_string())
+    }
+}
+
+/// A karaoke rig that phones steer.
+#[derive(Debug, Parser)]
+#[command(name = "rigd", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the rig until it is told to stop (SIGTERM, SIGINT)
+    Serve(ServeArgs),
+    /// Run WAV files through the rig, faster than real time and the same every time
+    Render(RenderArgs),
+    /// Print the settings in effect, or every fault in them
+    Check(CheckArgs),
+}
+
+/// `rigd serve`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ServeArgs {
+    /// Settings; without it, rigd.toml in the state folder, if there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to listen; can be given several times
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Vec<String>,
+    /// Where sound comes from and goes to
+    #[arg(long, value_parser = ["auto", "null", "jack", "alsa"])]
+    pub backend: Option<String>,
+    /// The folder for what must survive a restart
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<String>,
+    /// Frames per second
+    #[arg(long, value_name = "HZ", allow_negative_numbers = true)]
+    pub sample_rate: Option<i64>,
+    /// Frames computed at a time
+    #[arg(long, value_name = "FRAMES", allow_negative_numbers = true)]
+    pub block: Option<i64>,
+    /// Its channels loop into the microphone tracks (null backend)
+    #[arg(long, value_name = "FILE.wav")]
+    pub input: Option<String>,
+    /// Loops as the music (null backend)
+    #[arg(long, value_name = "FILE.wav")]
+    pub music: Option<String>,
+    /// Records the master (null backend)
+    #[arg(long, value_name = "FILE.wav")]
+    pub output: Option<String>,
+}
+
+/// `rigd render`.
+#[derive(Args, Clone, Debug)]
+pub struct RenderArgs {
+    /// Its channels feed the microphone tracks in order, one each
+    #[arg(long, value_name = "FILE.wav")]
+    pub input: PathBuf,
+    /// Feeds the tracks whose input is "file"
+    #[arg(long, value_name = "FILE.wav")]
+    pub music: Option<PathBuf>,
+    /// Takes the master: stereo, 32-bit float
+    #[arg(long, value_name = "FILE.wav")]
+    pub output: PathBuf,
+    /// Changes, one {"frame": N, "message": {...}} a line
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub commands: Option<PathBuf>,
+    /// Settings; without it, rigd.toml in the state folder, if there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Frames computed at a time; changes nothing in the result
+    #[arg(long, value_name = "FRAMES", allow_negative_numbers = true)]
+    pub block: Option<i64>,
+}
+
+/// `rigd check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// Settings; without it, rigd.toml in the state folder, if there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    /// The settings that these options override.
+    pub fn overrides(&self) -> Vec<Override> {
+        let mut given = Vec::new();
+        if !self.listen.is_empty() {
+            let value = Value::Texts(self.listen.clone());
+            given.push(over("--listen", "", "listen", Some(value)));
+        }
+        let text = |text: &Option<String>| text.clone().map(Value::Text);
+        let audio = "audio";
+        given.extend([
+            over("--backend", audio, "backend", text(&self.backend)),
+            over("--state-dir", "", "state_dir", text(&self.state_dir)),
+            over(
+                "--sample-rate",
+                audio,
+                "sample_rate",
+                self.sample_rate.map(Value::Int),
+            ),
+            over("--block", audio, "block_frames", self.block.map(Value::Int)),
+            over("--input", audio, "input", text(&self.input)),
+            over("--music", audio, "music", text(&self.music)),
+            over("--output", audio, "output", text(&self.output)),
+        ]);
+        given.into_iter().flatten().collect()
+    }
+
+    /// The settings with these options on top. Reads the settings file and the environment.
+    pub fn config(&self) -> Result<Config, Failure> {
+        load(self.config.as_deref(), &self.overrides())
+    }
+}
+
+impl RenderArgs {
+    /// The settings with `--block` on top; `[audio]`'s files are not part of a render and are
+    /// left as the file has them. Reads the settings file and the environment.
+    pub fn settings(&self) -> Result<Config, Failure> {
+        let block = self.block.map(Value::Int);
+        let overrides: Vec<Override> = over("--block", "audio", "block_frames", block)
+            .into_iter()
+            .collect();
+        load(self.config.as_deref(), &overrides)
+    }
+}
+
+fn over(
+    option: &'static str,
+    section: &'static str,
+    key: &'static str,
+    value: Option<Value>,
+) -> Option<Override> {
+    value.map(|value| Override {
+        option,
+        section,
+        key,
+        value,
+    })
+}
+
+fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Config, Failure> {
+    let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    Ok(Config::load(file, overrides, &env)?)
+}
+
+/// Reads the command line, does what it says and tells how it ended. Main thread.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Serve(args) => args.config().and_then(crate::run::serve),
+        Command::Render(args) => args
+            .settings()
+            .and_then(|config| crate::render::render(&args, &config)),
+        Command::Check(args) => check(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn check(args: &CheckArgs) -> Result<(), Failure> {
+    use std::io::Write;
+
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in Config::unknown_variables(names) {
+        eprintln!("{name} in the environment is no setting of rigd and changes nothing.");
+    }
+    let config = load(args.config.as_deref(), &[])?;
+    std::io::stdout()
+        .write_all(config.to_toml().as_bytes())
+        .map_err(|error| Failure::failed(format!("Cannot print the settings: {error}.")))
+}

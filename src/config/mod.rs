@@ -1,0 +1,222 @@
+//! Settings: TOML, the environment and the command line to a [`Config`], checked as a whole.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `field.rs` | one definition of a setting: type, unit, range, default, words |
+//! | `track.rs` | `[[tracks]]` |
+//! | `parse.rs` | text to [`Config`], or every [`Fault`] with its line |
+//! | `print.rs` | [`Config`] to text |
+//!
+//! The command line wins over the environment, that over the file, that over the defaults.
+
+mod field;
+mod parse;
+mod print;
+mod track;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use self::field::settings;
+pub use self::field::{Fault, Faults, Field, Kind, Setting, Value};
+pub use self::parse::{CONFIG_BYTES_MAX, FILE_NAME, Override};
+pub use self::track::{DEVICE_CHANNELS_MAX, NotAnInput, Track, TrackInput, is_id};
+
+/// What a client without a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anonymous {
+    /// Everything.
+    Host,
+    /// Look and listen.
+    Guest,
+    /// Nothing before it has shown a token.
+    Off,
+}
+
+/// Which backend to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// JACK, else ALSA, else null.
+    Auto,
+    /// A clock without a device.
+    Null,
+    /// A running JACK server.
+    Jack,
+    /// An ALSA card.
+    Alsa,
+}
+
+settings! {
+    /// All settings of rigd. Plain data; any thread.
+    pub struct Config, section "" of Config at |c| c;
+
+    /// What a client without a token may do: "host" (everything), "guest" (look) or "off". Left at
+    /// "", it is "host" while rigd listens on loopback only and "off" otherwise.
+    pub allow_anonymous: Option<Anonymous> = None, Kind::Choice(&["", "host", "guest", "off"]), "";
+    /// Web origins, such as "https://karaoke.example", whose pages may connect besides rigd's own;
+    /// each one trusts everybody who can put a script there.
+    pub allowed_origins: Vec<String> = Vec::new(), Kind::Texts(64), "";
+    /// Writes every message to the log: helps to find a fault, and fills the log with what people
+    /// do.
+    pub log_messages: bool = false, Kind::Bool, "";
+    /// The effects that a new rig starts with: "none" (or "") is the master's limiter only.
+    pub preset: String = String::new(), Kind::Text(64), "";
+    /// Where to listen, as ADDRESS:PORT; "0.0.0.0:8000" is every network of this box, so set
+    /// allow_anonymous in so many words with it.
+    pub listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 8000))], Kind::Texts(16), "";
+    /// The folder for what must survive a restart. Left at "", it is $STATE_DIRECTORY, else
+    /// $XDG_STATE_HOME/rigd, else ~/.local/state/rigd, else /var/lib/rigd.
+    pub state_dir: PathBuf = PathBuf::new(), Kind::Text(4096), "";
+    /// This rig's own name in its log; 1 to 64 of A-Z a-z 0-9 _ . - so that the records of several
+    /// rigs can be told apart.
+    pub agent_id: String = "rigd".into(), Kind::Text(64), "";
+
+    and {
+        /// `[audio]`.
+        pub audio: Audio = Audio::default();
+        /// `[realtime]`.
+        pub realtime: Realtime = Realtime::default();
+        /// `[limits]`.
+        pub limits: Limits = Limits::default();
+        /// `[features]`.
+        pub features: Features = Features::default();
+        /// `[[tracks]]`: at most 16, exactly one of them the master.
+        pub tracks: Vec<Track> = Track::default_rig();
+    }
+}
+
+settings! {
+    /// Where sound comes from and goes to.
+    pub struct Audio, section "audio" of Config at |c| c.audio;
+
+    /// "auto" takes a running JACK server, else the first ALSA card, else "null", which is a clock
+    /// without a device.
+    pub backend: BackendChoice = BackendChoice::Auto, Kind::Choice(&["auto", "null", "jack", "alsa"]), "";
+    /// Frames per second; more costs processor time in proportion. JACK's own rate wins.
+    pub sample_rate: u32 = 48_000, Kind::Int(8_000, 192_000), "Hz";
+    /// Frames computed at a time; fewer means less delay and less tolerance for a busy processor.
+    pub block_frames: u32 = 64, Kind::Int(16, 4096), "frames";
+    /// A WAV file whose channels loop into the microphone tracks ("null" only); "" is a built-in
+    /// pair of voices.
+    pub input: Option<PathBuf> = None, Kind::Text(4096), "";
+    /// A WAV file that loops as the music ("null" only); "" is silence.
+    pub music: Option<PathBuf> = None, Kind::Text(4096), "";
+    /// A WAV file that records the master ("null" only), at 8 bytes a frame; "" records nothing.
+    pub output: Option<PathBuf> = None, Kind::Text(4096), "";
+    /// Memory for echoes and reverbs, claimed at the start; with none left, another one is refused.
+    pub delay_pool_mb: u32 = 8, Kind::Int(1, 256), "MiB";
+}
+
+settings! {
+    /// What the audio thread asks of the system.
+    pub struct Realtime, section "realtime" of Config at |c| c.realtime;
+
+    /// SCHED_FIFO priority of the audio thread; higher keeps more of the system from interrupting
+    /// sound. 0 does not ask.
+    pub priority: u8 = 70, Kind::Int(0, 99), "";
+    /// Processors that the audio thread may run on; one of its own avoids dropouts and is lost to
+    /// the rest. [] is any.
+    pub cpus: Vec<usize> = Vec::new(), Kind::Ints(64, 0, 1023), "";
+    /// Processors that everything else may run on; [] is any.
+    pub control_cpus: Vec<usize> = Vec::new(), Kind::Ints(64, 0, 1023), "";
+    /// Keeps rigd's memory from being swapped out, at the price of that much memory.
+    pub lock_memory: bool = true, Kind::Bool, "";
+}
+
+settings! {
+    /// How much one client may ask for. A limit refuses the message and never cuts the connection.
+    pub struct Limits, section "limits" of Config at |c| c.limits;
+
+    /// Messages of one connection on average; higher lets one client take more of the processor.
+    pub messages_per_s: u32 = 100, Kind::Int(1, 1_000_000), "per second";
+    /// Messages of one connection at once before messages_per_s counts.
+    pub message_burst: u32 = 200, Kind::Int(1, 1_000_000), "messages";
+    /// Parameter batches of one connection; a debounced batch above it joins the pending one.
+    pub batches_per_s: u32 = 20, Kind::Int(1, 1_000_000), "per second";
+    /// Additions, removals, moves, presets and track changes of one connection.
+    pub operations_per_s: u32 = 10, Kind::Int(1, 100_000), "per second";
+    /// Connections that one user may have open at a time.
+    pub connections_per_user: u32 = 5, Kind::Int(1, 1_000), "connections";
+    /// New connections of one address beyond its first 20; loopback is exempt.
+    pub connects_per_minute: u32 = 10, Kind::Int(1, 10_000), "per minute";
+    /// Connections in all; each costs some memory and one copy of every change.
+    pub connections: u32 = 256, Kind::Int(1, 10_000), "connections";
+    /// Longest message; a longer one closes its connection.
+    pub message_bytes: usize = 65_536, Kind::Int(1_024, 1_048_576), "bytes";
+    /// Changes in one batch.
+    pub batch_changes: usize = 256, Kind::Int(1, 2_048), "changes";
+    /// Messages that wait for a slow client before it gets a fresh snapshot instead.
+    pub backlog_messages: usize = 1_024, Kind::Int(16, 65_536), "messages";
+}
+
+settings! {
+    /// Parts of rigd that can be turned off.
+    pub struct Features, section "features" of Config at |c| c.features;
+
+    /// Plugins can be added, changed and removed over the WebSocket.
+    pub enable_new_plugin_system: bool = true, Kind::Bool, "";
+    /// Accepted changes reach the other clients; without it each sees its own replies only.
+    pub enable_session_broadcasting: bool = true, Kind::Bool, "";
+    /// Every change is put on record; without it nobody can tell later who did what.
+    pub enable_daid_tracking: bool = true, Kind::Bool, "";
+    /// Batches of parameter changes are accepted.
+    pub enable_parameter_batching: bool = true, Kind::Bool, "";
+}
+
+impl Config {
+    /// Every setting outside `[[tracks]]`, in the order of the documented file.
+    pub fn fields() -> impl Iterator<Item = &'static Field<Config>> {
+        Config::FIELDS
+            .iter()
+            .chain(Audio::FIELDS)
+            .chain(Realtime::FIELDS)
+            .chain(Limits::FIELDS)
+            .chain(Features::FIELDS)
+    }
+
+    /// Whether only this box itself can connect.
+    pub fn listen_is_loopback_only(&self) -> bool {
+        let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+        self.listen.iter().all(is_loopback)
+    }
+
+    /// What a client without a token may do, the default resolved.
+    pub fn anonymous(&self) -> Anonymous {
+        match self.allow_anonymous {
+            Some(anonymous) => anonymous,
+            None if self.listen_is_loopback_only() => Anonymous::Host,
+            None => Anonymous::Off,
+        }
+    }
+}
+
+macro_rules! words {
+    ($ty:ty: $($word:literal = $value:expr),+) => {
+        impl Setting for $ty {
+            fn to_value(&self) -> Value {
+                let words = [$(($word, $value)),+];
+                let word = words.iter().find(|(_, value)| value == self);
+                Value::Text(word.map_or("", |(word, _)| word).into())
+            }
+
+            fn from_value(value: Value) -> Result<$ty, String> {
+                let text = String::from_value(value)?;
+                match text.as_str() {
+                    $($word => Ok($value),)+
+                    _ => Err(format!("cannot be \"{text}\"")),
+                }
+            }
+        }
+    };
+}
+
+words!(Option<Anonymous>:
+    "" = None,
+    "host" = Some(Anonymous::Host),
+    "guest" = Some(Anonymous::Guest),
+    "off" = Some(Anonymous::Off));
+words!(BackendChoice:
+    "auto" = BackendChoice::Auto,
+    "null" = BackendChoice::Null,
+    "jack" = BackendChoice::Jack,
+    "alsa" = BackendChoice::Alsa);

@@ -1,0 +1,171 @@
+//! Groups on their way to the engine: handed to the ring, or, when it has no room, coalesced here
+//! into one group that goes as soon as it has. Answers wait in order until the engine has applied
+//! what they answer.
+//!
+//! Bounds: the coalesced group holds at most one command a key and [`HELD_OPERATIONS_MAX`] that have
+//! no key (additions, removals, moves), so it always fits into an empty ring; past that
+//! [`Handover::is_choked`] and such requests are refused. Answers wait at most as long as
+//! [`super::settle`] lets them.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use rigd_rt::{Command, Report};
+
+use super::settle::Waiting;
+use crate::ring::ControlEnds;
+
+/// Commands without a key that are held for an engine that stands still.
+const HELD_OPERATIONS_MAX: usize = 512;
+
+/// Something that is answered when a group is applied.
+pub struct InFlight {
+    /// The group.
+    pub group: u64,
+    /// When it was handed over.
+    pub since: Instant,
+    /// The same on the wire's clock.
+    pub at: Timestamp,
+    /// What follows.
+    pub waiting: Waiting,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Handover {
+    ends: Option<ControlEnds>,
+    group: u64,
+    applied: u64,
+    /// Did not fit into the ring.
+    held: Vec<Command>,
+    in_flight: VecDeque<InFlight>,
+}
+
+impl Handover {
+    /// A new engine, which first of all gets everything that is.
+    pub fn attach(&mut self, ends: ControlEnds, everything: Vec<Command>) {
+        self.ends = Some(ends);
+        self.held.clear();
+        // What was held is in the state, and so in `everything`.
+        self.send(&everything);
+    }
+
+    /// Gives the ends back.
+    pub fn detach(&mut self) -> Option<ControlEnds> {
+        self.ends.take()
+    }
+
+    /// Whether there is an engine.
+    pub fn is_attached(&self) -> bool {
+        self.ends.is_some()
+    }
+
+    /// Hands one group over. What waits for it is answered after it was applied.
+    pub fn hand_over(&mut self, commands: &[Command], waiting: Waiting, now: Instant) {
+        self.send(commands);
+        self.wait_for_last(waiting, now);
+    }
+
+    /// Answers after everything that was handed over so far is applied.
+    pub fn wait_for_last(&mut self, waiting: Waiting, now: Instant) {
+        self.in_flight.push_back(InFlight {
+            group: self.group,
+            since: now,
+            at: Timestamp::now(),
+            waiting,
+        });
+    }
+
+    /// Whether anything waits for the engine.
+    pub fn is_waiting(&self) -> bool {
+        !self.in_flight.is_empty() || !self.held.is_empty()
+    }
+
+    /// Whether the engine has stood still for so long that only values can be taken.
+    pub fn is_choked(&self) -> bool {
+        self.held.len() > HELD_OPERATIONS_MAX
+            && self
+                .held
+                .iter()
+                .filter(|held| !replaces(held, held))
+                .count()
+                > HELD_OPERATIONS_MAX
+    }
+
+    /// What the engine says next.
+    pub fn next_report(&mut self) -> Option<Report> {
+        let report = self.ends.as_mut()?.reports.next()?;
+        if let Report::Applied { group, .. } = report {
+            self.applied = group;
+        }
+        Some(report)
+    }
+
+    /// The newest group that is applied.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Takes the oldest answer that waits for `group` or an earlier one.
+    pub fn take_applied(&mut self, group: u64) -> Option<InFlight> {
+        self.in_flight
+            .pop_front_if(|waiting| waiting.group <= group)
+    }
+
+    /// Takes the oldest answer if it has waited since `before`.
+    pub fn take_older(&mut self, before: Instant) -> Option<InFlight> {
+        self.in_flight
+            .pop_front_if(|waiting| waiting.since <= before)
+    }
+
+    /// Tries again to send what did not fit.
+    pub fn send_waiting(&mut self) {
+        let Some(ends) = &mut self.ends else { return };
+        if !self.held.is_empty() && ends.commands.send(self.group, 0, &self.held) {
+            self.held = Vec::new();
+        }
+    }
+
+    fn send(&mut self, commands: &[Command]) {
+        self.group += 1;
+        let Some(ends) = &mut self.ends else { return };
+        if self.held.is_empty() && ends.commands.send(self.group, 0, commands) {
+            return;
+        }
+        for command in commands {
+            self.held.retain(|held| !replaces(command, held));
+            self.held.push(*command);
+        }
+    }
+}
+
+/// Whether the older command has no effect once the newer one follows it in the same group.
+fn replaces(newer: &Command, older: &Command) -> bool {
+    match (newer, older) {
+        (
+            Command::Set { slot, param, .. },
+            Command::Set {
+                slot: s, param: p, ..
+            },
+        ) => (slot, param) == (s, p),
+        (Command::Bypass { slot, .. }, Command::Bypass { slot: s, .. }) => slot == s,
+        (
+            Command::Level { track, level, .. },
+            Command::Level {
+                track: t, level: l, ..
+            },
+        ) => (track, level) == (t, l),
+        (Command::Mute { track, .. }, Command::Mute { track: t, .. })
+        | (Command::Solo { track, .. }, Command::Solo { track: t, .. })
+        | (Command::Input { track, .. }, Command::Input { track: t, .. }) => track == t,
+        (
+            Command::Send { track, bus, .. },
+            Command::Send {
+                track: t, bus: b, ..
+            },
+        ) => (track, bus) == (t, b),
+        (Command::Panic { .. }, Command::Panic { .. }) => true,
+        _ => false,
+    }
+}

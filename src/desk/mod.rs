@@ -1,0 +1,291 @@
+//! The desk: where control meets the engine. Owns the state, the batcher, the groups that are on
+//! their way to the engine, and what every client still has to hear. Single-threaded, never waits.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `mod.rs` | the desk, and its clock tick |
+//! | `client.rs` | one connection, as the desk knows it |
+//! | `receive.rs` | a message comes in |
+//! | `handover.rs` | groups on their way to the engine |
+//! | `settle.rs` | a group is applied: replies, broadcasts, acks |
+//!
+//! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
+//! when the engine has applied it; [`Desk::tick`] moves everything that waits for time or engine.
+
+mod client;
+mod handover;
+mod receive;
+mod settle;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use rigd_rt::Report;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use client::Resync;
+pub use client::{Client, ClientId};
+
+use crate::backend::Format;
+use crate::batcher::Batcher;
+use crate::config::Limits;
+use crate::protocol;
+use crate::rig::batch::ParamKey;
+use crate::rig::state::{MicFeed, Wiring};
+use crate::rig::{self, State};
+use crate::ring::ControlEnds;
+use crate::session::Role;
+use crate::telemetry::Telemetry;
+use handover::Handover;
+use settle::{Origin, View};
+
+/// How often the report ring is looked at while somebody waits for the engine.
+pub const LOOK_EVERY: Duration = Duration::from_micros(200);
+/// How often it is looked at otherwise.
+const IDLE_LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// When [`Desk::tick`] wants to be called next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Wake {
+    /// Every [`LOOK_EVERY`]: the engine owes an answer.
+    Often,
+    /// Then, or when something is received.
+    At(Instant),
+}
+
+/// What does not change while the desk is there.
+#[derive(Clone, Debug)]
+pub struct Fixed {
+    /// Names this run.
+    pub epoch: String,
+    /// What one may ask.
+    pub limits: Limits,
+    /// What everyone who has not signed in may do.
+    pub anonymous: Role,
+    /// `status.features`.
+    pub features: Vec<&'static str>,
+}
+
+/// See the module.
+pub struct Desk {
+    fixed: Fixed,
+    state: State,
+    batcher: Batcher<ClientId, ParamKey, f64, Origin>,
+    handover: Handover,
+    clients: BTreeMap<ClientId, Client>,
+    next_client: u64,
+    next_batch: u64,
+    views: HashMap<String, View>,
+    /// Number of the newest change that everyone was told.
+    settled_seq: u64,
+    telemetry: Telemetry,
+    started: Instant,
+}
+
+impl Desk {
+    /// A desk with no engine.
+    pub fn new(fixed: Fixed, state: State) -> Desk {
+        Desk {
+            fixed,
+            settled_seq: state.seq,
+            state,
+            batcher: Batcher::default(),
+            handover: Handover::default(),
+            clients: BTreeMap::new(),
+            next_client: 0,
+            next_batch: 0,
+            views: HashMap::new(),
+            telemetry: Telemetry::default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Takes the control ends of a new engine's rings and sends it the whole state.
+    pub fn attach(&mut self, ends: ControlEnds, format: Format, mic_feed: MicFeed) {
+        let (commands, dropped) = self.state.build(Wiring::new(&format, mic_feed));
+        for id in dropped {
+            log::warn!(
+                "the plugin {id} was dropped: its delay memory does not fit (audio.delay_pool_mb)"
+            );
+        }
+        self.telemetry.attached(format);
+        // It has yet to say something; until it could have, it counts as alive.
+        self.telemetry.alive_at(Instant::now());
+        self.handover.attach(ends, commands);
+    }
+
+    /// Gives the rings' control ends back (the engine is gone). Changes are accepted, kept and
+    /// applied by the next engine.
+    pub fn detach(&mut self) -> Option<ControlEnds> {
+        self.handover.detach()
+    }
+
+    /// Forgets all connections: their sockets are gone.
+    pub fn forget_clients(&mut self) {
+        self.clients.clear();
+    }
+
+    /// What is measured.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Connections.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether an engine is there and moves.
+    pub fn is_engine_alive(&self, now: Instant) -> bool {
+        self.handover.is_attached() && self.telemetry.is_alive(now)
+    }
+
+    /// Lets everything move that waits for time or engine; says when to come again.
+    pub fn tick(&mut self, now: Instant) -> Wake {
+        self.read_reports(now);
+        self.handover.send_waiting();
+        self.flush_due(now);
+        self.give_up_waiting(now);
+        self.send_views(now);
+        self.send_meters(now);
+        if self.handover.is_waiting() {
+            return Wake::Often;
+        }
+        let due = self
+            .batcher
+            .next_due()
+            .map(|micros| self.started + Duration::from_micros(micros));
+        let meters = self
+            .clients
+            .values()
+            .filter_map(|client| client.meters.as_ref().map(|meters| meters.due));
+        let views = self.views.values().filter_map(View::due);
+        let next = due.into_iter().chain(meters).chain(views).min();
+        let idle = now + IDLE_LOOK_EVERY;
+        Wake::At(next.map_or(idle, |next| next.min(idle)))
+    }
+
+    /// What the next frame for a client is; a lagging client that has read everything gets the
+    /// snapshot that it was promised.
+    pub fn next_frame(&mut self, id: ClientId) -> Option<Message> {
+        let client = self.clients.get_mut(&id)?;
+        let frame = client.outbox.pop();
+        if frame.is_some() {
+            return frame;
+        }
+        if client.resync == Resync::Queued {
+            client.resync = Resync::None;
+        }
+        self.resync_if_lagging(id);
+        self.clients.get_mut(&id)?.outbox.pop()
+    }
+
+    /// Promises a lagging client its snapshot, one at a time.
+    fn resync_if_lagging(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        if client.outbox.is_lagging() && client.resync == Resync::None {
+            client.resync = Resync::Promised;
+            self.promise_snapshot(id);
+        }
+    }
+
+    fn read_reports(&mut self, now: Instant) {
+        let mut applied = None;
+        while let Some(report) = self.handover.next_report() {
+            if !matches!(report, Report::Load { .. }) {
+                self.telemetry.alive_at(now);
+            }
+            match report {
+                Report::Applied { group, frame } => {
+                    // Groups that share a frame may share a report: the last one counts.
+                    applied = Some((group, frame));
+                    self.settle_applied(group, frame, now);
+                }
+                Report::SlotFreed { slot } => self.state.slot_freed(slot),
+                Report::TrackFreed { track } => self.state.track_freed(track),
+                Report::Meter { track, .. } => {
+                    for meters in self
+                        .clients
+                        .values_mut()
+                        .filter_map(|client| client.meters.as_mut())
+                    {
+                        meters.fold(usize::from(track), &report);
+                    }
+                }
+                Report::Pulse { frame, mended } => self.telemetry.pulse(frame, mended),
+                Report::Load { xruns, mean, worst } => self.telemetry.load(xruns, mean, worst),
+            }
+        }
+        if let Some((_, frame)) = applied {
+            self.telemetry.at_frame(frame);
+        }
+    }
+
+    fn send_meters(&mut self, now: Instant) {
+        let frame = self.telemetry.frame();
+        let state = &self.state;
+        for client in self.clients.values_mut() {
+            let Some(meters) = &mut client.meters else {
+                continue;
+            };
+            if meters.due > now {
+                continue;
+            }
+            meters.due = (meters.due + meters.every).max(now);
+            let Some(readings) = meters.take() else {
+                continue;
+            };
+            let of = |track: &rig::Track| readings[usize::from(track.place())];
+            let message = if meters.binary {
+                let readings: Vec<_> = state.tracks.iter().map(of).collect();
+                Message::binary(protocol::meters::binary(frame, &readings))
+            } else {
+                let tracks = state
+                    .tracks
+                    .iter()
+                    .map(|track| (track.id.as_str(), of(track)));
+                Message::Text(settle::own(
+                    "meters",
+                    client,
+                    &protocol::meters::json(frame, tracks),
+                ))
+            };
+            client.outbox.droppable(message);
+        }
+    }
+
+    /// The data of `status.get`.
+    fn status(&self, now: Instant) -> serde_json::Map<String, serde_json::Value> {
+        let mut status = self.telemetry.status();
+        let mut degraded = Vec::new();
+        if !self.is_engine_alive(now) {
+            degraded.push(
+                "the audio engine does not run: changes are kept and applied when it is back",
+            );
+        }
+        status.insert("success".to_owned(), true.into());
+        status.insert("seq".to_owned(), self.settled_seq.into());
+        status.insert("epoch".to_owned(), self.fixed.epoch.clone().into());
+        status.insert("clients".to_owned(), self.clients.len().into());
+        status.insert(
+            "uptime_s".to_owned(),
+            json!(self.started.elapsed().as_secs_f64()),
+        );
+        status.insert("features".to_owned(), json!(self.fixed.features));
+        status.insert("degraded".to_owned(), json!(degraded));
+        status
+    }
+
+    /// The text of `/metrics`.
+    pub fn metrics(&self) -> String {
+        self.telemetry
+            .metrics(self.clients.len(), self.settled_seq, self.started.elapsed())
+    }
+
+    fn micros(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_micros() as u64
+    }
+}

@@ -1,0 +1,581 @@
+//! A group is applied: its sender gets the reply (and the `ack`), everyone else the broadcast, in
+//! the order of the numbers. Each broadcast is encoded once a dialect and shared.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::Desk;
+use super::client::{By, Client, ClientId, Resync};
+use super::handover::InFlight;
+use crate::protocol::encode::{
+    self, ChangedBy, Envelope, Fields, Micros, Outcome, Told, frame, raw,
+};
+use crate::protocol::{Dialect, Kind, views};
+use crate::rig::{Change, Reject, What};
+use crate::session::Role;
+use crate::sync::Key;
+
+/// How long an answer waits for an engine that does not move.
+const ENGINE_PATIENCE: Duration = Duration::from_millis(60);
+/// Views of one plugin come at most this often.
+const VIEW_EVERY: Duration = Duration::from_millis(50);
+
+/// Whom to answer, and how.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The connection.
+    pub client: ClientId,
+    /// The message's id.
+    pub id: String,
+    /// Whose message it is.
+    pub by: Rc<By>,
+    /// What it was.
+    pub kind: Kind,
+    /// As it was spelt.
+    pub dialect: Dialect,
+    /// Echoed.
+    pub t0_timestamp: Option<Box<RawValue>>,
+    /// An `ack` is wanted too.
+    pub requires_ack: bool,
+    /// What a batch's reply repeats.
+    pub echo: Option<Box<BatchEcho>>,
+}
+
+/// What a batch's reply repeats.
+#[derive(Clone, Debug)]
+pub struct BatchEcho {
+    /// The server's name for it.
+    pub batch_id: String,
+    /// In effect.
+    pub debounce_ms: u64,
+    /// As it came.
+    pub apply_immediately: bool,
+}
+
+/// An answer that is owed.
+pub struct Answer {
+    /// To whom.
+    pub origin: Origin,
+    /// Index of its first change in the group.
+    pub first: usize,
+    /// How many changes of the group are its own.
+    pub applied: usize,
+    /// How many were replaced before they were applied.
+    pub superseded: usize,
+}
+
+/// A group of changes that is on its way.
+pub struct Settling {
+    /// Who gets replies instead of broadcasts.
+    pub client: ClientId,
+    /// In order, each with whose it is.
+    pub changes: Vec<(Change, Rc<By>)>,
+    /// In order.
+    pub answers: Vec<Answer>,
+}
+
+/// What waits for the engine.
+pub enum Waiting {
+    /// Changes.
+    Changes(Settling),
+    /// Frames that may only go out when everything before them has.
+    Frames {
+        /// To whom.
+        client: ClientId,
+        /// Ready to send.
+        frames: Vec<Utf8Bytes>,
+        /// Whether it brings a lagging client up to date.
+        is_resync: bool,
+    },
+}
+
+/// What the upper dialect's watchers of one plugin still have to be shown.
+pub struct View {
+    changed_by: String,
+    /// The only connection that changed it since the last view, which needs no view then.
+    only_by: Option<ClientId>,
+    is_dirty: bool,
+    sent: Option<Instant>,
+}
+
+impl View {
+    /// When it is to be sent.
+    pub fn due(&self) -> Option<Instant> {
+        self.is_dirty.then_some(self.sent? + VIEW_EVERY)
+    }
+}
+
+/// An id for a message of the server's own.
+pub fn own_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("rigd_{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A message of the server's own to one client.
+pub fn own<F: Fields>(kind: &str, client: &Client, data: &F) -> Utf8Bytes {
+    own_by(kind, &client.by, None, data)
+}
+
+fn own_by<F: Fields>(kind: &str, by: &By, seq: Option<u64>, data: &F) -> Utf8Bytes {
+    let envelope = Envelope {
+        id: &own_id(),
+        kind,
+        timestamp: Timestamp::now(),
+        user_id: &by.user_id,
+        session_id: &by.session_id,
+        seq,
+        t0_timestamp: None,
+        t1_engine_call: None,
+    };
+    frame(envelope, data, false)
+}
+
+/// A reply to a message.
+pub fn reply_as<F: Fields>(
+    origin: &Origin,
+    kind: &str,
+    seq: Option<u64>,
+    t1: Option<Timestamp>,
+    data: &F,
+) -> Utf8Bytes {
+    let envelope = Envelope {
+        id: &origin.id,
+        kind,
+        timestamp: Timestamp::now(),
+        user_id: &origin.by.user_id,
+        session_id: &origin.by.session_id,
+        seq,
+        t0_timestamp: origin.t0_timestamp.as_deref(),
+        t1_engine_call: t1,
+    };
+    let is_flat = kind != "ERROR" && origin.kind.is_legacy(origin.dialect);
+    frame(envelope, data, is_flat)
+}
+
+/// The `ack` behind a reply or an error.
+pub fn ack(origin: &Origin, result: Result<&impl Fields, &Reject>) -> Utf8Bytes {
+    let (message, data) = match result {
+        Ok(data) => ("applied".to_owned(), raw(data)),
+        Err(reject) => (reject.sentence(), raw(&encode::error(reject))),
+    };
+    let fields = AckFields {
+        origin,
+        success: result.is_ok(),
+        message,
+        data,
+    };
+    own_by("ack", &origin.by, None, &fields)
+}
+
+struct AckFields<'a> {
+    origin: &'a Origin,
+    success: bool,
+    message: String,
+    data: Option<Box<RawValue>>,
+}
+
+impl Fields for AckFields<'_> {
+    fn put<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("original_message_id", &self.origin.id)?;
+        map.serialize_entry("success", &self.success)?;
+        map.serialize_entry("message", &self.message)?;
+        map.serialize_entry("timestamp", &Micros(Timestamp::now()))?;
+        // Nothing is on disk until the provenance log is.
+        map.serialize_entry("durable", &false)?;
+        map.serialize_entry("data", &self.data)
+    }
+}
+
+impl Fields for Option<Map<String, Value>> {
+    fn put<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        self.iter().try_for_each(|fields| fields.put(map))
+    }
+}
+
+impl Desk {
+    /// Everything up to `group` is in effect since `frame`.
+    pub(super) fn settle_applied(&mut self, group: u64, frame: u64, now: Instant) {
+        while let Some(settled) = self.handover.take_applied(group) {
+            self.settle(settled, Some(frame), now);
+        }
+    }
+
+    /// Settles what waits for nothing more.
+    pub(super) fn settle_what_is_applied(&mut self, now: Instant) {
+        self.settle_applied(self.handover.applied(), self.telemetry.frame(), now);
+    }
+
+    /// With no engine running, answers do not wait: what they answer is kept.
+    pub(super) fn give_up_waiting(&mut self, now: Instant) {
+        if !self.handover.is_waiting() || self.is_engine_alive(now) {
+            return;
+        }
+        let patience = if self.handover.is_attached() {
+            ENGINE_PATIENCE
+        } else {
+            Duration::ZERO
+        };
+        let Some(before) = now.checked_sub(patience) else {
+            return;
+        };
+        while let Some(settled) = self.handover.take_older(before) {
+            self.settle(settled, None, now);
+        }
+    }
+
+    fn settle(&mut self, settled: InFlight, applied_frame: Option<u64>, now: Instant) {
+        let changes = match settled.waiting {
+            Waiting::Changes(changes) => changes,
+            Waiting::Frames {
+                client,
+                frames,
+                is_resync,
+            } => {
+                let Some(client) = self.clients.get_mut(&client) else {
+                    return;
+                };
+                if is_resync {
+                    client.resync = Resync::Queued;
+                    client.outbox.caught_up();
+                }
+                frames
+                    .into_iter()
+                    .for_each(|frame| client.outbox.reply(Message::Text(frame)));
+                return;
+            }
+        };
+        let latency = now.saturating_duration_since(settled.since);
+        let outcome = Outcome {
+            applied_frame,
+            engine_latency_us: applied_frame.map(|_| latency.as_micros() as u64),
+        };
+        if applied_frame.is_some() {
+            self.telemetry.applied(latency);
+        }
+        self.tell_others(&changes, settled.at, applied_frame);
+        self.answer(&changes, settled.at, outcome);
+        if let Some((change, _)) = changes.changes.last() {
+            self.settled_seq = change.seq;
+        }
+        self.watch_plugins(&changes);
+    }
+
+    fn tell_others(&mut self, group: &Settling, at: Timestamp, applied_frame: Option<u64>) {
+        let hears =
+            |id: &ClientId, client: &Client| *id != group.client && client.role != Role::Nobody;
+        if !self.clients.iter().any(|(id, client)| hears(id, client)) {
+            return;
+        }
+        let is_batch = group
+            .answers
+            .iter()
+            .any(|answer| answer.origin.echo.is_some());
+        for (change, by) in &group.changes {
+            let mut frames: [Option<Utf8Bytes>; 3] = Default::default();
+            let key = key_of(&change.what);
+            for (id, client) in &mut self.clients {
+                if !hears(id, client) || (is_batch && client.wants_batches) {
+                    continue;
+                }
+                let frame = frames[client.dialect as usize].get_or_insert_with(|| {
+                    broadcast(change, by, client.dialect, at, applied_frame)
+                });
+                client.outbox.change(Message::Text(frame.clone()), key);
+            }
+        }
+        if is_batch {
+            self.tell_batches(group, at, applied_frame);
+        }
+    }
+
+    fn tell_batches(&mut self, group: &Settling, at: Timestamp, applied_frame: Option<u64>) {
+        for answer in group.answers.iter().filter(|answer| answer.applied > 0) {
+            let mut frames: [Option<Utf8Bytes>; 3] = Default::default();
+            let changes = &group.changes[answer.first..answer.first + answer.applied];
+            for (id, client) in &mut self.clients {
+                if *id == group.client || client.role == Role::Nobody || !client.wants_batches {
+                    continue;
+                }
+                let frame = frames[client.dialect as usize].get_or_insert_with(|| {
+                    batch_broadcast(answer, changes, client.dialect, at, applied_frame)
+                });
+                client.outbox.change(Message::Text(frame.clone()), None);
+            }
+        }
+    }
+
+    fn answer(&mut self, group: &Settling, at: Timestamp, outcome: Outcome) {
+        for answer in &group.answers {
+            let origin = &answer.origin;
+            let Some(client) = self.clients.get_mut(&origin.client) else {
+                continue;
+            };
+            let changes = &group.changes[answer.first..answer.first + answer.applied];
+            let seq = changes.last().map(|(change, _)| change.seq);
+            match (&origin.echo, changes) {
+                (Some(echo), _) => {
+                    let data = (
+                        views::object(json!({
+                            "batch_id": echo.batch_id,
+                            "applied": answer.applied,
+                            "superseded": answer.superseded,
+                            "debounce_ms": echo.debounce_ms,
+                            "apply_immediately": echo.apply_immediately,
+                        })),
+                        // What was superseded altogether never reached the engine.
+                        if seq.is_some() {
+                            outcome
+                        } else {
+                            Outcome {
+                                applied_frame: None,
+                                engine_latency_us: None,
+                            }
+                        },
+                    );
+                    client.answer(origin, seq, seq.map(|_| at), &data);
+                }
+                (None, [(change, _)]) => {
+                    let extra = match &change.what {
+                        What::PresetSaved { kind, .. } => Some(views::object(
+                            json!({ "presets": views::presets(&self.state.presets, *kind) }),
+                        )),
+                        _ => None,
+                    };
+                    let data = (
+                        (
+                            Told {
+                                what: &change.what,
+                                dialect: origin.dialect,
+                            },
+                            extra,
+                        ),
+                        outcome,
+                    );
+                    client.answer(origin, seq, Some(at), &data);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Notes which plugins the upper dialect's clients must be shown.
+    fn watch_plugins(&mut self, group: &Settling) {
+        if !self
+            .clients
+            .values()
+            .any(|client| client.dialect == Dialect::Upper)
+        {
+            return;
+        }
+        for (change, by) in &group.changes {
+            let Some(plugin_id) = change.what.plugin_id() else {
+                continue;
+            };
+            let view = self
+                .views
+                .entry(plugin_id.to_owned())
+                .or_insert_with(|| View {
+                    changed_by: String::new(),
+                    only_by: Some(group.client),
+                    is_dirty: false,
+                    sent: None,
+                });
+            if !view.is_dirty {
+                view.only_by = Some(group.client);
+            } else if view.only_by != Some(group.client) {
+                view.only_by = None;
+            }
+            view.is_dirty = true;
+            view.changed_by.clone_from(&by.user_id);
+        }
+    }
+
+    /// Shows the upper dialect's clients the plugins that changed, each at most once in 50 ms.
+    pub(super) fn send_views(&mut self, now: Instant) {
+        for (plugin_id, view) in &mut self.views {
+            let is_due = view.sent.is_none_or(|sent| now >= sent + VIEW_EVERY);
+            if !view.is_dirty || !is_due {
+                continue;
+            }
+            view.is_dirty = false;
+            view.sent = Some(now);
+            let Some((track, plugin)) = self.state.plugin(plugin_id) else {
+                continue;
+            };
+            let data = views::object(json!({
+                "track_id": track.id,
+                "plugin_id": plugin_id,
+                "state": {
+                    "bypassed": plugin.bypassed,
+                    "parameters": views::Parameters(plugin.kind, &plugin.values),
+                },
+                "changed_by": view.changed_by,
+                "timestamp": Micros(Timestamp::now()).to_string(),
+            }));
+            let by = By {
+                user_id: view.changed_by.clone(),
+                session_id: String::new(),
+            };
+            let mut frame = None;
+            for (id, client) in &mut self.clients {
+                if client.dialect != Dialect::Upper
+                    || client.role == Role::Nobody
+                    || view.only_by == Some(*id)
+                {
+                    continue;
+                }
+                let frame: &Utf8Bytes = frame.get_or_insert_with(|| {
+                    own_by("PLUGIN_STATE_UPDATE", &by, Some(plugin.seq), &data)
+                });
+                client.outbox.change(
+                    Message::Text(frame.clone()),
+                    Some(hash(&("view", plugin_id))),
+                );
+            }
+        }
+        self.views.retain(|_, view| {
+            view.is_dirty || view.sent.is_some_and(|sent| now < sent + VIEW_EVERY)
+        });
+    }
+}
+
+impl Client {
+    /// Replies, and acknowledges if that was asked for.
+    pub(super) fn answer<F: Fields>(
+        &mut self,
+        origin: &Origin,
+        seq: Option<u64>,
+        t1: Option<Timestamp>,
+        data: &F,
+    ) {
+        self.outbox.reply(Message::Text(reply_as(
+            origin,
+            origin.kind.name(origin.dialect),
+            seq,
+            t1,
+            data,
+        )));
+        if origin.requires_ack {
+            self.outbox.reply(Message::Text(ack(origin, Ok(data))));
+        }
+    }
+
+    /// Refuses, and acknowledges that if it was asked for.
+    pub(super) fn refuse(&mut self, origin: &Origin, reject: &Reject) {
+        let frame = reply_as(origin, "ERROR", None, None, &encode::error(reject));
+        self.outbox.reply(Message::Text(frame));
+        if origin.requires_ack {
+            self.outbox.reply(Message::Text(ack(
+                origin,
+                Err::<&Map<String, Value>, _>(reject),
+            )));
+        }
+    }
+}
+
+fn hash(value: &impl Hash) -> Key {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn key_of(what: &What) -> Option<Key> {
+    match what {
+        What::Parameter {
+            plugin_id,
+            parameter_id,
+            ..
+        } => Some(hash(&(plugin_id, parameter_id))),
+        _ => None,
+    }
+}
+
+fn broadcast(
+    change: &Change,
+    by: &By,
+    dialect: Dialect,
+    at: Timestamp,
+    applied_frame: Option<u64>,
+) -> Utf8Bytes {
+    let kind = encode::kind_of(&change.what);
+    let is_legacy = kind.is_legacy(dialect);
+    let envelope = Envelope {
+        id: &own_id(),
+        kind: kind.name(dialect),
+        timestamp: Timestamp::now(),
+        user_id: &by.user_id,
+        session_id: &by.session_id,
+        seq: Some(change.seq),
+        t0_timestamp: None,
+        t1_engine_call: Some(at),
+    };
+    let tail = ChangedBy {
+        user_id: &by.user_id,
+        applied_frame,
+        is_legacy,
+    };
+    frame(
+        envelope,
+        &(
+            Told {
+                what: &change.what,
+                dialect,
+            },
+            tail,
+        ),
+        is_legacy,
+    )
+}
+
+fn batch_broadcast(
+    answer: &Answer,
+    changes: &[(Change, Rc<By>)],
+    dialect: Dialect,
+    at: Timestamp,
+    applied_frame: Option<u64>,
+) -> Utf8Bytes {
+    let by = &answer.origin.by;
+    let list: Vec<Value> = changes
+        .iter()
+        .filter_map(|(change, _)| match &change.what {
+            What::Parameter {
+                track_id,
+                plugin_id,
+                parameter_id,
+                value,
+            } => Some(json!({
+                "track_id": track_id,
+                "plugin_id": plugin_id,
+                "parameter_id": parameter_id,
+                "value": value,
+                "seq": change.seq,
+            })),
+            _ => None,
+        })
+        .collect();
+    let batch_id = answer.origin.echo.as_ref().map(|echo| &echo.batch_id);
+    let data = views::object(json!({ "batch_id": batch_id, "changes": list }));
+    let envelope = Envelope {
+        id: &own_id(),
+        kind: Kind::PluginParameterBatch.name(dialect),
+        timestamp: Timestamp::now(),
+        user_id: &by.user_id,
+        session_id: &by.session_id,
+        seq: changes.last().map(|(change, _)| change.seq),
+        t0_timestamp: None,
+        t1_engine_call: Some(at),
+    };
+    let tail = ChangedBy {
+        user_id: &by.user_id,
+        applied_frame,
+        is_legacy: false,
+    };
+    frame(envelope, &(data, tail), false)
+}

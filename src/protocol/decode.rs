@@ -1,0 +1,468 @@
+//! A text frame → what it says and asks. Total: whatever comes in, a head to answer to comes out,
+//! and either a body or the reason why there is none.
+
+use rigd_rt::{PanicMode, TrackKind};
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::dialect::{Dialect, Kind};
+use super::fields::{Fields, missing};
+use crate::rig::{ParameterChange, PluginRef, Reject, Request, TrackFields};
+
+/// Objects in objects, at most.
+const DEPTH_MAX: u64 = 32;
+/// Characters in an id that names something in the rig.
+const ID_MAX: usize = 64;
+/// Characters in a message's id, a user's or a session's.
+const NAME_MAX: usize = 128;
+/// Characters in a path.
+const PATH_MAX: usize = 1024;
+/// Characters in a token.
+const TOKEN_MAX: usize = 4096;
+/// Bytes of a relayed cursor.
+const CURSOR_MAX: usize = 1024;
+/// Entries of an object that maps names to values.
+const VALUES_MAX: usize = 256;
+
+/// How much one message may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Changes in a batch.
+    pub batch_changes: usize,
+}
+
+/// The envelope.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    /// The client's message id.
+    pub id: Option<String>,
+    /// What kind of message, if it is a known one, and in which dialect.
+    pub kind: Option<(Kind, Dialect)>,
+    /// Claimed.
+    pub user_id: Option<String>,
+    /// Claimed.
+    pub session_id: Option<String>,
+    /// Echoed untouched.
+    pub t0_timestamp: Option<Box<RawValue>>,
+    /// One `ack` is wanted.
+    pub requires_ack: bool,
+}
+
+/// A message, as far as it could be understood.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Whom to answer, and how.
+    pub head: Head,
+    /// What is asked.
+    pub body: Result<Body, Reject>,
+}
+
+/// A batch of parameter changes.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// In the order given; a malformed entry carries its own fault.
+    pub changes: Vec<Result<ParameterChange, Reject>>,
+    /// Wait for a pause of so many milliseconds.
+    pub debounce_ms: Option<f64>,
+    /// Do not wait.
+    pub apply_immediately: bool,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack for one call"
+)]
+pub enum Body {
+    /// Something is to change.
+    Change(Request),
+    /// Many parameters are to change.
+    Batch(Batch),
+    /// A plugin's parameters.
+    ParametersGet(PluginRef),
+    /// A plugin's presets.
+    PresetsGet(PluginRef),
+    /// Every kind of plugin.
+    PluginList,
+    /// Every track.
+    TrackList,
+    /// Everything.
+    StateGet,
+    /// How the box is.
+    StatusGet,
+    /// How this client wants to be spoken to.
+    Features {
+        /// Whole batches in one message.
+        batch: Option<bool>,
+        /// This dialect from now on.
+        dialect: Option<Dialect>,
+    },
+    /// Meters, so many a second.
+    MetersSubscribe {
+        /// 1…60.
+        rate_hz: f64,
+        /// Binary frames rather than JSON.
+        binary: bool,
+    },
+    /// No more meters.
+    MetersUnsubscribe,
+    /// For the others of the same session.
+    Cursor(Box<RawValue>),
+    /// To be sent back.
+    Heartbeat(Box<RawValue>),
+    /// Who this is.
+    Auth {
+        /// A claim with proof.
+        token: Option<String>,
+        /// A claim without.
+        user_id: Option<String>,
+        /// A claim without.
+        session_id: Option<String>,
+    },
+}
+
+/// Reads one text frame.
+pub fn decode(text: &str, limits: Limits) -> Incoming {
+    let mut head = Head::default();
+    let body = read(text, limits, &mut head);
+    Incoming { head, body }
+}
+
+fn read(text: &str, limits: Limits, head: &mut Head) -> Result<Body, Reject> {
+    if depth(text) > DEPTH_MAX {
+        let reason = format!("is nested deeper than {DEPTH_MAX} levels");
+        return Err(Reject::over(None, reason, DEPTH_MAX));
+    }
+    let top = Fields::parse(text).map_err(|error| not_an_object(text, &error))?;
+    // What an answer needs comes first, so that every fault is answered to the right message.
+    head.id = match top.raw("id") {
+        None => None,
+        Some(id) => match top.string("id", NAME_MAX)? {
+            Some(text) => Some(text),
+            None => {
+                return Err(Reject::field(
+                    "id",
+                    format!("must be a string, not {}", id.get()),
+                ));
+            }
+        },
+    };
+    head.t0_timestamp = echoed(&top)?;
+    head.requires_ack = top.boolean("requires_ack")?.unwrap_or(false);
+    head.user_id = top.string("user_id", NAME_MAX)?.filter(|id| !id.is_empty());
+    head.session_id = top
+        .string("session_id", NAME_MAX)?
+        .filter(|id| !id.is_empty());
+    let name = top
+        .string("type", usize::MAX)?
+        .ok_or_else(|| missing("type"))?;
+    head.kind = Kind::parse(&name);
+    let Some((kind, _)) = head.kind else {
+        return Err(Reject::UnknownMessageType(
+            name.chars().take(ID_MAX).collect(),
+        ));
+    };
+    top.string("timestamp", NAME_MAX)?;
+    top.string("idempotency_key", ID_MAX)?;
+    if matches!(kind, Kind::Heartbeat | Kind::UserCursorUpdate) {
+        let data = top.raw("data").map_or_else(empty, RawValue::to_owned);
+        return match kind {
+            Kind::Heartbeat => Ok(Body::Heartbeat(data)),
+            _ if data.get().len() > CURSOR_MAX => {
+                let reason = format!("must not be longer than {CURSOR_MAX} bytes");
+                Err(Reject::over(Some("data"), reason, CURSOR_MAX as u64))
+            }
+            _ => Ok(Body::Cursor(data)),
+        };
+    }
+    let data = match top.raw("data") {
+        Some(data) if data.get() != "null" => {
+            Fields::parse(data.get()).map_err(|_| Reject::field("data", "must be an object"))?
+        }
+        _ => Fields::default(),
+    };
+    let is_flat = kind != Kind::Auth;
+    body(
+        kind,
+        &if is_flat { data.or(top) } else { data },
+        head,
+        limits,
+    )
+}
+
+fn empty() -> Box<RawValue> {
+    RawValue::from_string("{}".to_owned()).expect("an empty object is JSON")
+}
+
+fn not_an_object(text: &str, error: &serde_json::Error) -> Reject {
+    if serde_json::from_str::<IgnoredAny>(text).is_ok() {
+        Reject::message("must be a JSON object")
+    } else {
+        Reject::message(format!("is not JSON ({error})"))
+    }
+}
+
+/// How deep objects and lists are nested; brackets in strings do not count.
+fn depth(text: &str) -> u64 {
+    let (mut depth, mut deepest) = (0u64, 0);
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'\\' => {
+                            bytes.next();
+                        }
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn echoed(top: &Fields) -> Result<Option<Box<RawValue>>, Reject> {
+    let Some(value) = top
+        .raw("t0_timestamp")
+        .filter(|value| value.get() != "null")
+    else {
+        return Ok(None);
+    };
+    let text = value.get();
+    let is_scalar = text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
+    if !is_scalar || text.len() > NAME_MAX {
+        return Err(Reject::field(
+            "t0_timestamp",
+            "must be an ISO 8601 time or a number of milliseconds",
+        ));
+    }
+    Ok(Some(value.to_owned()))
+}
+
+fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, Reject> {
+    let is_legacy = matches!(head.kind, Some((_, Dialect::Legacy)));
+    Ok(match kind {
+        Kind::PluginAdd => Body::Change(Request::PluginAdd {
+            track_id: data.required("track_id", ID_MAX)?,
+            name: data.required("name", NAME_MAX)?,
+            plugin_path: {
+                data.string("plugin_format", ID_MAX)?;
+                data.string("plugin_path", PATH_MAX)?
+                    .filter(|path| !path.is_empty())
+            },
+            position: data
+                .value("position")
+                .filter(|position| !position.is_null()),
+            plugin_id: match data.string("plugin_id", ID_MAX)? {
+                Some(id) if !id.is_empty() => Some(client_id("plugin_id", id)?),
+                _ => None,
+            },
+        }),
+        Kind::PluginRemove => Body::Change(Request::PluginRemove(plugin(data, is_legacy)?)),
+        Kind::PluginParameter => {
+            Body::Change(Request::PluginParameter(parameter_change(data, is_legacy)?))
+        }
+        Kind::PluginParameterBatch => Body::Batch(batch(data, limits)?),
+        Kind::PluginBypass => Body::Change(Request::PluginBypass {
+            plugin: plugin(data, is_legacy)?,
+            bypass: data.boolean("bypass")?.ok_or_else(|| missing("bypass"))?,
+        }),
+        Kind::PluginPreset => Body::Change(Request::PluginPreset {
+            plugin: plugin(data, is_legacy)?,
+            name: data.string("preset_name", ID_MAX)?,
+            data: data.values("preset_data", VALUES_MAX)?,
+        }),
+        Kind::PluginPresetSave => Body::Change(Request::PresetSave {
+            plugin: plugin(data, is_legacy)?,
+            name: printable("preset_name", data.required("preset_name", ID_MAX)?)?,
+        }),
+        Kind::PluginPresetsGet => Body::PresetsGet(plugin(data, is_legacy)?),
+        Kind::PluginParametersGet => Body::ParametersGet(plugin(data, is_legacy)?),
+        Kind::PluginList => Body::PluginList,
+        Kind::PluginMove => Body::Change(Request::PluginMove {
+            plugin: plugin(data, is_legacy)?,
+            position: data.value("position").ok_or_else(|| missing("position"))?,
+        }),
+        Kind::TrackList => Body::TrackList,
+        Kind::TrackAdd => Body::Change(Request::TrackAdd {
+            track_id: client_id("track_id", data.required("track_id", ID_MAX)?)?,
+            kind: track_kind(&data.required("kind", ID_MAX)?)?,
+            fields: track_fields(data)?,
+        }),
+        Kind::TrackRemove => Body::Change(Request::TrackRemove {
+            track_id: data.required("track_id", ID_MAX)?,
+        }),
+        Kind::TrackUpdate => {
+            let fields = track_fields(data)?;
+            let track_id = data.required("track_id", ID_MAX)?;
+            if fields == TrackFields::default() {
+                return Err(Reject::message(
+                    "changes nothing: give name, input, input_gain_db, volume, pan, mute, solo or sends",
+                ));
+            }
+            Body::Change(Request::TrackUpdate { track_id, fields })
+        }
+        Kind::RigPanic => Body::Change(Request::Panic(
+            match data.string("mode", ID_MAX)?.as_deref() {
+                // Whoever forgets to say how wants it silent.
+                None | Some("mute") => PanicMode::Mute,
+                Some("dry") => PanicMode::Dry,
+                Some(_) => return Err(Reject::field("mode", "must be mute or dry")),
+            },
+        )),
+        Kind::RigRestore => Body::Change(Request::Restore),
+        Kind::StateGet => Body::StateGet,
+        Kind::StatusGet => Body::StatusGet,
+        Kind::ClientFeatures => Body::Features {
+            batch: data.boolean("batch")?,
+            dialect: match data.string("dialect", ID_MAX)? {
+                Some(name) => {
+                    let known = Dialect::from_name(&name);
+                    Some(known.ok_or_else(|| {
+                        Reject::field("dialect", "must be dotted, upper or legacy")
+                    })?)
+                }
+                None => None,
+            },
+        },
+        Kind::MetersSubscribe => meters_subscribe(data)?,
+        Kind::MetersUnsubscribe => Body::MetersUnsubscribe,
+        Kind::Auth => Body::Auth {
+            token: data.string("token", TOKEN_MAX)?,
+            user_id: data
+                .string("user_id", NAME_MAX)?
+                .filter(|id| !id.is_empty()),
+            session_id: data
+                .string("session_id", NAME_MAX)?
+                .filter(|id| !id.is_empty()),
+        },
+        Kind::UserCursorUpdate | Kind::Heartbeat => {
+            unreachable!("answered before their data is read")
+        }
+    })
+}
+
+fn plugin(data: &Fields, is_legacy: bool) -> Result<PluginRef, Reject> {
+    let track_id = if is_legacy {
+        data.string("track_id", ID_MAX)?
+    } else {
+        Some(data.required("track_id", ID_MAX)?)
+    };
+    Ok(PluginRef {
+        track_id,
+        plugin_id: data.required("plugin_id", ID_MAX)?,
+    })
+}
+
+fn parameter_change(data: &Fields, is_legacy: bool) -> Result<ParameterChange, Reject> {
+    Ok(ParameterChange {
+        plugin: plugin(data, is_legacy)?,
+        parameter_id: data.required("parameter_id", ID_MAX)?,
+        value: data
+            .value("parameter_value")
+            .ok_or_else(|| missing("parameter_value"))?,
+    })
+}
+
+fn batch(data: &Fields, limits: Limits) -> Result<Batch, Reject> {
+    let changes = if let Some(changes) = data.list("changes", limits.batch_changes)? {
+        changes
+            .into_iter()
+            .map(|change| parameter_change(&change?, false))
+            .collect()
+    } else if let Some(parameters) = data.list("parameters", limits.batch_changes)? {
+        let plugin = plugin(data, false)?;
+        let change = |parameter: Result<Fields, Reject>| {
+            let parameter = parameter?;
+            Ok(ParameterChange {
+                plugin: plugin.clone(),
+                parameter_id: parameter.required("parameter_id", ID_MAX)?,
+                value: parameter
+                    .value("parameter_value")
+                    .ok_or_else(|| missing("parameter_value"))?,
+            })
+        };
+        parameters.into_iter().map(change).collect()
+    } else {
+        return Err(missing("changes"));
+    };
+    Ok(Batch {
+        changes,
+        debounce_ms: data.number("debounce_ms")?,
+        apply_immediately: data.boolean("apply_immediately")?.unwrap_or(false),
+    })
+}
+
+fn track_fields(data: &Fields) -> Result<TrackFields, Reject> {
+    let value = |name| data.value(name).filter(|value| !value.is_null());
+    Ok(TrackFields {
+        name: match data.string("name", NAME_MAX)? {
+            Some(name) => Some(printable("name", name)?),
+            None => None,
+        },
+        input: data.string("input", ID_MAX)?,
+        input_gain_db: value("input_gain_db"),
+        volume: value("volume"),
+        pan: value("pan"),
+        mute: data.boolean("mute")?,
+        solo: data.boolean("solo")?,
+        sends: data.values("sends", VALUES_MAX)?,
+    })
+}
+
+fn track_kind(name: &str) -> Result<TrackKind, Reject> {
+    Ok(match name {
+        "mic" => TrackKind::Mic,
+        "stem" => TrackKind::Stem,
+        "bus" => TrackKind::Bus,
+        "master" => TrackKind::Master,
+        _ => return Err(Reject::field("kind", "must be mic, stem or bus")),
+    })
+}
+
+fn meters_subscribe(data: &Fields) -> Result<Body, Reject> {
+    let rate_hz = data.number("rate_hz")?.ok_or_else(|| missing("rate_hz"))?;
+    if !(1.0..=60.0).contains(&rate_hz) {
+        return Err(Reject::InvalidParameter {
+            parameter_id: "rate_hz".to_owned(),
+            parameter_value: Box::new(rate_hz.into()),
+            validation_error: "must be from 1 to 60".to_owned(),
+            range: Some((1.0, 60.0)),
+        });
+    }
+    let binary = match data.string("format", ID_MAX)?.as_deref() {
+        None | Some("json") => false,
+        Some("binary") => true,
+        Some(_) => return Err(Reject::field("format", "must be json or binary")),
+    };
+    Ok(Body::MetersSubscribe { rate_hz, binary })
+}
+
+/// An id that a client chooses.
+fn client_id(field: &str, id: String) -> Result<String, Reject> {
+    if id
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+    {
+        Ok(id)
+    } else {
+        Err(Reject::field(field, "may hold only A–Z a–z 0–9 _ . -"))
+    }
+}
+
+fn printable(field: &str, text: String) -> Result<String, Reject> {
+    if text.chars().any(char::is_control) {
+        return Err(Reject::field(field, "must be printable text"));
+    }
+    Ok(text)
+}

@@ -1,0 +1,24 @@
+//! Bytes ↔ messages, in three dialects. No I/O and no state: the only room that knows JSON's shape
+//! on the wire.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `dialect.rs` | the dialects and every message type's name in each |
+//! | `fields.rs` | the known fields of a JSON object, found without copying |
+//! | `decode.rs` | a text frame → [`Incoming`] |
+//! | `encode.rs` | replies, broadcasts, errors → one text frame |
+//! | `views.rs` | tracks, plugins and snapshots as JSON |
+//! | `meters.rs` | meters as JSON and binary |
+//!
+//! A further dialect (Socket.IO) brings its own transport and its own names; what lies behind
+//! [`Incoming`] and `rig::Change` does not know dialects.
+
+pub mod decode;
+pub mod dialect;
+pub mod encode;
+mod fields;
+pub mod meters;
+pub mod views;
+
+pub use decode::{Batch, Body, Head, Incoming, Limits, decode};
+pub use dialect::{Dialect, Kind};

@@ -1,0 +1,169 @@
+//! Tracks, plugins and snapshots as JSON.
+
+use rigd_rt::{Kind, Param, Scale, TrackKind};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::encode::mode_name;
+use crate::rig::state::{Presets, builtin_path, defaults};
+use crate::rig::{Plugin, State, Track};
+
+/// `{id: value}` for a kind's parameters.
+pub struct Parameters<'a>(pub Kind, pub &'a [f64]);
+
+impl Serialize for Parameters<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let entries = self.0.params().iter().zip(self.1);
+        serializer.collect_map(entries.map(|(param, value)| (param.id, value)))
+    }
+}
+
+/// `{id: {name, min, …}}` for a kind's parameters.
+pub struct Info(pub Kind);
+
+impl Serialize for Info {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            self.0
+                .params()
+                .iter()
+                .map(|param| (param.id, OneInfo(param))),
+        )
+    }
+}
+
+struct OneInfo(&'static Param);
+
+impl Serialize for OneInfo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let param = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", param.name)?;
+        map.serialize_entry("min", &param.min)?;
+        map.serialize_entry("max", &param.max)?;
+        map.serialize_entry("default", &param.default)?;
+        map.serialize_entry("unit", param.unit)?;
+        if let Some(step) = param.step {
+            map.serialize_entry("step", &step)?;
+        }
+        let scale = match param.scale {
+            Scale::Linear => "linear",
+            Scale::Log => "log",
+        };
+        map.serialize_entry("scale", scale)?;
+        map.end()
+    }
+}
+
+/// A track's kind on the wire.
+pub fn kind_name(kind: TrackKind) -> &'static str {
+    match kind {
+        TrackKind::Mic => "mic",
+        TrackKind::Stem => "stem",
+        TrackKind::Bus => "bus",
+        TrackKind::Master => "master",
+    }
+}
+
+/// A track as it is now, with its chain.
+pub fn track_object(track: &Track) -> Map<String, Value> {
+    let sends: Map<String, Value> = track
+        .sends
+        .iter()
+        .map(|(bus, level)| (bus.clone(), json!(level)))
+        .collect();
+    let plugins: Vec<Value> = track
+        .plugins
+        .iter()
+        .enumerate()
+        .map(|(position, plugin)| plugin_object(plugin, position))
+        .collect();
+    let value = json!({
+        "track_id": track.id,
+        "name": track.name,
+        "kind": kind_name(track.kind),
+        "input": track.input.to_string(),
+        "input_gain_db": track.input_gain_db,
+        "volume": track.volume,
+        "pan": track.pan,
+        "mute": track.mute,
+        "solo": track.solo,
+        "sends": sends,
+        "plugins": plugins,
+    });
+    object(value)
+}
+
+fn plugin_object(plugin: &Plugin, position: usize) -> Value {
+    let mut value = json!({
+        "plugin_id": plugin.id,
+        "name": plugin.name,
+        "plugin_path": builtin_path(plugin.kind),
+        "plugin_format": "BUILTIN",
+        "position": position,
+        "bypassed": plugin.bypassed,
+        "parameters": Parameters(plugin.kind, &plugin.values),
+        "parameter_info": Info(plugin.kind),
+    });
+    if let Some(path) = &plugin.substituted_for {
+        value["substituted_for"] = json!(path);
+    }
+    value
+}
+
+/// Every track, in order.
+pub fn tracks(state: &State) -> Vec<Value> {
+    state
+        .tracks
+        .iter()
+        .map(|track| Value::Object(track_object(track)))
+        .collect()
+}
+
+/// Everything: the data of a `state.snapshot`.
+pub fn snapshot(state: &State, epoch: &str, engine: Value) -> Map<String, Value> {
+    object(json!({
+        "success": true,
+        "seq": state.seq,
+        "epoch": epoch,
+        "tracks": tracks(state),
+        "panic": state.panic.map(mode_name),
+        "engine": engine,
+    }))
+}
+
+/// Every kind of plugin that the box can load: the data of `plugin.list`.
+pub fn plugin_list() -> Map<String, Value> {
+    let plugins: Vec<Value> = Kind::ALL
+        .into_iter()
+        .map(|kind| {
+            json!({
+                "name": kind.name(),
+                "plugin_path": builtin_path(kind),
+                "plugin_format": "BUILTIN",
+                "parameters": Parameters(kind, &defaults(kind)),
+                "parameter_info": Info(kind),
+            })
+        })
+        .collect();
+    object(json!({ "plugins": plugins }))
+}
+
+/// A kind's presets.
+pub fn presets(presets: &Presets, kind: Kind) -> Value {
+    presets
+        .of(kind)
+        .into_iter()
+        .map(|(name, factory, values)| {
+            json!({ "name": name, "factory": factory, "data": Parameters(kind, &values) })
+        })
+        .collect()
+}
+
+/// The map inside a JSON object.
+pub fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}

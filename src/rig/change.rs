@@ -1,0 +1,124 @@
+//! What an accepted request did: numbered, applied at one frame, told to everyone.
+
+use rigd_rt::{Kind, PanicMode};
+
+use super::state::Track;
+
+/// One numbered change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The rig-wide number.
+    pub seq: u64,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened, with everything that a client is told about it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// A plugin is there.
+    PluginAdded {
+        /// Its track.
+        track_id: String,
+        /// Its id.
+        plugin_id: String,
+        /// As it was asked for.
+        name: String,
+        /// Which effect.
+        kind: Kind,
+        /// Where in the chain.
+        position: usize,
+        /// Its values, in the order of [`Kind::params`].
+        values: Vec<f64>,
+        /// The path that was asked for and is not here.
+        substituted_for: Option<String>,
+    },
+    /// A plugin is gone.
+    PluginRemoved {
+        /// Its track.
+        track_id: String,
+        /// Its id.
+        plugin_id: String,
+    },
+    /// A parameter has a value.
+    Parameter {
+        /// Its track.
+        track_id: String,
+        /// Its plugin.
+        plugin_id: String,
+        /// The parameter.
+        parameter_id: &'static str,
+        /// In its own unit.
+        value: f64,
+    },
+    /// A plugin is bypassed or not.
+    Bypassed {
+        /// Its track.
+        track_id: String,
+        /// Its id.
+        plugin_id: String,
+        /// Out or in.
+        bypass: bool,
+    },
+    /// A preset was loaded.
+    PresetLoaded {
+        /// Its track.
+        track_id: String,
+        /// Its plugin.
+        plugin_id: String,
+        /// The preset's name, if it had one.
+        preset_name: Option<String>,
+        /// Which effect.
+        kind: Kind,
+        /// All values after it.
+        values: Vec<f64>,
+    },
+    /// A preset was kept.
+    PresetSaved {
+        /// Its track.
+        track_id: String,
+        /// The plugin that it was taken from.
+        plugin_id: String,
+        /// Its name.
+        preset_name: String,
+        /// Which effect it is for.
+        kind: Kind,
+    },
+    /// A chain has a new order.
+    PluginMoved {
+        /// The track.
+        track_id: String,
+        /// Which plugin moved.
+        plugin_id: String,
+        /// Where to.
+        position: usize,
+        /// The chain.
+        order: Vec<String>,
+    },
+    /// A track is there.
+    TrackAdded(Box<Track>),
+    /// A track is gone.
+    TrackRemoved {
+        /// Which.
+        track_id: String,
+    },
+    /// A track is different.
+    TrackUpdated(Box<Track>),
+    /// The rig was made safe.
+    Panicked(PanicMode),
+    /// And is as it was.
+    Restored,
+}
+
+impl What {
+    /// The plugin whose state it changes, for those who watch plugins.
+    pub fn plugin_id(&self) -> Option<&str> {
+        match self {
+            What::PluginAdded { plugin_id, .. }
+            | What::Parameter { plugin_id, .. }
+            | What::Bypassed { plugin_id, .. }
+            | What::PresetLoaded { plugin_id, .. } => Some(plugin_id),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The rig: the authoritative state, what may be asked of it, and what an accepted request
+//! becomes. Pure: no I/O, no clock, one owner.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `state.rs` | tracks, plugins, presets, panic: what is |
+//! | `request.rs` | what may be asked |
+//! | `change.rs` | what an accepted request did: numbered, and told to everyone |
+//! | `reject.rs` | why a request was refused |
+//! | `apply.rs` | request → changes and engine commands, for plugins and the rig |
+//! | `batch.rs` | many parameter changes at once |
+//! | `tracks.rs` | the same for tracks |
+//! | `places.rs` | the engine's places, slots and delay memory |
+
+pub mod apply;
+pub mod batch;
+pub mod change;
+pub mod places;
+pub mod reject;
+pub mod request;
+pub mod state;
+mod tracks;
+
+pub use apply::{Accepted, apply};
+pub use change::{Change, What};
+pub use reject::Reject;
+pub use request::{ParameterChange, PluginRef, Request, TrackFields};
+pub use state::{MicFeed, Plugin, State, Track};
+pub use tracks::is_quieting;

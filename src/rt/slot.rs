@@ -1,0 +1,154 @@
+//! One effect's place in the engine: crossfades in and out, and is cleaned before it is free again.
+
+use crate::effect::Kind;
+use crate::effects::{Context, Effect};
+use crate::ramp::Ramp;
+use crate::{Frame, GRID, Tables};
+
+/// Samples of delay memory that are cleared for each frame.
+const CLEARED_PER_FRAME: usize = 64;
+
+/// Where a slot is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nobody's.
+    Free,
+    /// To be put into its chain, or moved in it, once it is not heard.
+    Waiting,
+    /// In its chain.
+    Live,
+    /// Fading out for the last time.
+    Leaving,
+    /// Out of its chain; its memory is being cleared.
+    Clearing,
+    /// Clean; the control side does not know yet.
+    Clean,
+}
+
+/// See the module.
+pub struct Slot {
+    pub phase: Phase,
+    pub track: u8,
+    pub effect: Effect,
+    /// 0: what goes in comes out; 1: the effect.
+    pub mix: Ramp,
+    /// What an effect with a memory gets of its input. It begins, and is moved, from silence: a step in
+    /// its input would come out of its memory when it is heard again.
+    pub feed: Ramp,
+    pub bypassed: bool,
+    /// Has computed nothing yet: what is set now is not ramped.
+    pub fresh: bool,
+    memory: (usize, usize),
+    cleared: usize,
+    poisoned: bool,
+}
+
+impl Slot {
+    /// A free slot.
+    pub fn free() -> Slot {
+        Slot {
+            phase: Phase::Free,
+            track: 0,
+            effect: Effect::Gain(Default::default()),
+            mix: Ramp::new(0.0),
+            feed: Ramp::new(1.0),
+            bypassed: false,
+            fresh: true,
+            memory: (0, 0),
+            cleared: 0,
+            poisoned: false,
+        }
+    }
+
+    /// Takes a new effect in.
+    pub fn install(&mut self, track: u8, kind: Kind, rate_hz: u32, memory: (usize, usize)) {
+        *self = Slot {
+            phase: Phase::Waiting,
+            track,
+            effect: Effect::new(kind, rate_hz),
+            memory,
+            ..Slot::free()
+        };
+    }
+
+    /// Whether it is in a track, or about to be.
+    pub fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live | Phase::Waiting)
+    }
+
+    /// Whether it may be taken out of its chain without being heard.
+    pub fn is_silent(&self) -> bool {
+        self.fresh || self.mix.rests_at(0.0)
+    }
+
+    /// Computes a span in place.
+    pub fn process(
+        &mut self,
+        frames: &mut [Frame],
+        pool: &mut [f32],
+        tables: &Tables,
+        on_grid: bool,
+    ) {
+        self.fresh = false;
+        let (start, len) = self.memory;
+        let memory = pool.get_mut(start..start + len).unwrap_or_default();
+        let mut dry = [[0.0; 2]; GRID];
+        for (keep, frame) in dry.iter_mut().zip(frames.iter()) {
+            *keep = *frame;
+        }
+        if len > 0 && !self.feed.rests_at(1.0) {
+            for frame in frames.iter_mut() {
+                let feed = self.feed.tick();
+                *frame = frame.map(|sample| sample * feed);
+            }
+        }
+        self.effect.process(
+            frames,
+            Context {
+                memory,
+                tables,
+                on_grid,
+            },
+        );
+        for (frame, dry) in frames.iter_mut().zip(dry) {
+            if !(frame[0].is_finite() && frame[1].is_finite()) {
+                *frame = [0.0; 2];
+                self.poisoned = true;
+            }
+            let mix = self.mix.tick();
+            // Exactly one or the other at the ends.
+            if mix <= 0.0 {
+                *frame = dry;
+            } else if mix < 1.0 {
+                for side in 0..2 {
+                    frame[side] = dry[side] + (frame[side] - dry[side]) * mix;
+                }
+            }
+        }
+    }
+
+    /// Whether its effect went astray since the last time.
+    pub fn take_poisoned(&mut self) -> bool {
+        core::mem::replace(&mut self.poisoned, false)
+    }
+
+    /// It is out of its chain.
+    pub fn begin_clearing(&mut self) {
+        self.phase = Phase::Clearing;
+        self.cleared = 0;
+    }
+
+    /// Clears memory for so many frames' worth of time.
+    pub fn clear(&mut self, frames: usize, pool: &mut [f32]) {
+        let (start, len) = self.memory;
+        let memory = pool.get_mut(start..start + len).unwrap_or_default();
+        let budget = frames * CLEARED_PER_FRAME;
+        for sample in memory.iter_mut().skip(self.cleared).take(budget) {
+            *sample = 0.0;
+        }
+        self.cleared += budget;
+        if self.cleared >= len {
+            self.phase = Phase::Clean;
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Wires everything: listeners, backend, engine, the control thread, systemd, shutdown. The only
+//! file that knows all rooms.
+//!
+//! | thread | what |
+//! |---|---|
+//! | `rigd-audio` | the backend's: calls the engine, and nothing else |
+//! | `rigd-control` | sockets, desk, batcher: one small runtime, restarted here if it panics |
+//! | `rigd-record` | writes `--output` |
+//! | main | waits for signals |
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rigd_rt::Engine;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::backend::{self, Deck, Session};
+use crate::cli::Failure;
+use crate::config::{Anonymous, Config};
+use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake};
+use crate::rig::state::{MicFeed, Wiring};
+use crate::rig::{State, Track};
+use crate::ring::rings;
+use crate::server::{self, Shared};
+use crate::session::Role;
+use crate::ticker::Ticker;
+
+/// How long the control thread may take to end before the process does so without it.
+const CONTROL_ENDS_WITHIN: Duration = Duration::from_secs(3);
+/// How long clients may take to hear that the box goes away.
+const GOODBYE: Duration = Duration::from_millis(200);
+/// A control thread that panics is restarted after this pause.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until SIGTERM or SIGINT.
+pub fn serve(config: Config) -> Result<(), Failure> {
+    crate::log::init();
+    if config.realtime.lock_memory {
+        backend::realtime::lock_memory();
+    }
+    let signals = Signals::catch()?;
+    let listeners = bind(&config.listen)?;
+    let backend = backend::open(&config)?;
+    let format = backend.format();
+    let (control_ends, engine_ends) = rings();
+    let pool = pool(&config);
+    let state = State::new(
+        tracks(&config),
+        Wiring::new(&format, MicFeed::InOrderLooped),
+        pool.len(),
+    );
+    let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));
+    let deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
+    let (stop, stopped) = watch::channel(false);
+    let (attached, is_attached) = mpsc::channel();
+    let (done, ended) = mpsc::channel();
+    let settings = server::Settings {
+        allowed_origins: config.allowed_origins.clone(),
+        message_bytes: config.limits.message_bytes,
+        connections: config.limits.connections as usize,
+        connects_per_minute: f64::from(config.limits.connects_per_minute),
+    };
+    let fixed = fixed(&config);
+    let cpus = config.realtime.control_cpus.clone();
+    let control_side = move || {
+        backend::realtime::pin(&cpus);
+        let mut desk = Desk::new(fixed, state);
+        desk.attach(control_ends, format, MicFeed::InOrderLooped);
+        let _ = attached.send(());
+        control(desk, &listeners, &settings, &stopped);
+        let _ = done.send(());
+    };
+    std::thread::Builder::new()
+        .name("rigd-control".to_owned())
+        .spawn(control_side)
+        .map_err(|error| {
+            Failure::failed(format!("The control thread could not be started: {error}."))
+        })?;
+    // Everything is in the ring before the first block: the engine starts complete.
+    let _ = is_attached.recv();
+    let session = backend
+        .start(deck)
+        .map_err(|error| Failure::failed(format!("The sound could not be started: {error}.")))?;
+    signals.wait();
+    log::info!("rigd is ending");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let _ = stop.send(true);
+    if ended.recv_timeout(CONTROL_ENDS_WITHIN).is_err() {
+        log::error!("the control side did not end in time; rigd ends without it");
+    }
+    finish(session)
+}
+
+fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
+    addresses
+        .iter()
+        .map(|address| {
+            let listener = TcpListener::bind(address)
+                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+                .map_err(|error| {
+                    let advice = match error.kind() {
+                        io::ErrorKind::AddrInUse => {
+                            "another program uses that port (perhaps another rigd): stop it, or choose another with --listen"
+                        }
+                        io::ErrorKind::PermissionDenied => "ports below 1024 need a right that rigd does not have",
+                        _ => "choose an address of this box with --listen",
+                    };
+                    Failure::failed(format!("Cannot listen on {address}: {error}; {advice}."))
+                })?;
+            Ok(listener)
+        })
+        .collect()
+}
+
+/// The engine's delay memory. Claimed once; engines come and go, it stays.
+pub fn pool(config: &Config) -> &'static mut [f32] {
+    let samples = config.audio.delay_pool_mb as usize * (1 << 20) / size_of::<f32>();
+    let pool = vec![0.0; samples].leak();
+    // Zeroed memory is not there until it is written to; the audio thread must not be the one to.
+    pool.iter_mut()
+        .for_each(|sample| *std::hint::black_box(sample) = 0.0);
+    pool
+}
+
+/// The tracks of the settings.
+pub fn tracks(config: &Config) -> Vec<Track> {
+    config.tracks.iter().map(Track::from_settings).collect()
+}
+
+fn fixed(config: &Config) -> Fixed {
+    let anonymous = match config.anonymous() {
+        Anonymous::Host => Role::Host,
+        Anonymous::Guest => Role::Guest,
+        Anonymous::Off => Role::Nobody,
+    };
+    Fixed {
+        epoch: uuid::Uuid::new_v4().to_string(),
+        limits: config.limits.clone(),
+        anonymous,
+        features: vec!["batch", "meters", "binary_meters", "panic"],
+    }
+}
+
+/// Runs the control side until it is told to stop. The desk is kept whatever happens around it.
+fn control(
+    desk: Desk,
+    listeners: &[TcpListener],
+    settings: &server::Settings,
+    stopped: &watch::Receiver<bool>,
+) {
+    let desk = Rc::new(RefCell::new(desk));
+    let mut is_first = true;
+    contain(|| {
+        desk.borrow_mut().forget_clients();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let shared = Shared::new(Rc::clone(&desk), settings.clone());
+        let everything = run(
+            shared,
+            listeners,
+            stopped.clone(),
+            std::mem::take(&mut is_first),
+        );
+        LocalSet::new().block_on(&runtime, everything)
+    });
+}
+
+/// Does something until it ends well: a failure or a panic in it costs what it held, and it is begun
+/// anew. The sound is on another thread and does not notice.
+fn contain(mut attempt: impl FnMut() -> io::Result<()>) {
+    loop {
+        match catch_unwind(AssertUnwindSafe(&mut attempt)) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => log::error!("the control side failed and is restarted: {error}"),
+            Err(_) => log::error!("the control side panicked and is restarted; sound goes on"),
+        }
+        std::thread::sleep(RESTART_PAUSE);
+    }
+}
+
+async fn run(
+    shared: Rc<Shared>,
+    listeners: &[TcpListener],
+    mut stopped: watch::Receiver<bool>,
+    is_first: bool,
+) -> io::Result<()> {
+    for listener in listeners {
+        let listener = listener.try_clone()?;
+        let address = listener.local_addr()?;
+        tokio::task::spawn_local({
+            let shared = Rc::clone(&shared);
+            async move {
+                if let Err(error) = server::listen(listener, shared).await {
+                    log::error!("listening on {address} ended: {error}");
+                }
+            }
+        });
+        if is_first {
+            log::info!("rigd is listening on http://{address}");
+        }
+    }
+    if is_first {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    }
+    tokio::select! {
+        ended = clockwork(&shared) => ended,
+        _ = stopped.wait_for(|stopped| *stopped) => {
+            shared.say_goodbye();
+            tokio::time::sleep(GOODBYE).await;
+            Ok(())
+        }
+    }
+}
+
+/// Lets the desk move: often while the engine owes an answer, else when something is due.
+async fn clockwork(shared: &Shared) -> io::Result<()> {
+    let ticker = Ticker::new()?;
+    loop {
+        let wake = shared.desk.borrow_mut().tick(Instant::now());
+        match wake {
+            Wake::Often => ticker.wait(LOOK_EVERY).await?,
+            Wake::At(time) => {
+                tokio::select! {
+                    () = tokio::time::sleep_until(time.into()) => {}
+                    () = shared.nudge.notified() => {}
+                }
+            }
+        }
+    }
+}
+
+/// SIGTERM and SIGINT, caught from the moment this is made.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Signals, Failure> {
+        let failed = |error| Failure::failed(format!("Signals cannot be caught: {error}."));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .map_err(failed)?;
+        let inside = runtime.enter();
+        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        drop(inside);
+        Ok(Signals {
+            runtime,
+            terminate,
+            interrupt,
+        })
+    }
+
+    fn wait(mut self) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        });
+    }
+}
+
+fn finish(session: Box<dyn Session>) -> Result<(), Failure> {
+    match session.stop() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::failed(format!(
+            "The recording could not be finished: {error}."
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+    use crate::backend::null::Null;
+    use rigd_rt::Report;
+
+    /// The newest frame that the engine tells of.
+    fn frame(reports: &mut crate::ring::ReportReader) -> u64 {
+        reports
+            .filter_map(|report| match report {
+                Report::Pulse { frame, .. } => Some(frame),
+                _ => None,
+            })
+            .last()
+            .unwrap_or(0)
+    }
+
+    #[test]
+    fn a_panic_of_the_control_side_does_not_stop_the_sound_and_it_is_begun_anew() {
+        let mut config = Config::default();
+        config.realtime.priority = 0;
+        config.audio.delay_pool_mb = 1;
+        let backend = Box::new(Null::open(&config).unwrap());
+        let rate = backend.format().sample_rate_hz;
+        let (mut control, engine_ends) = rings();
+        let engine = Box::new(Engine::new(rate, 0, pool(&config)));
+        let session = backend.start(Deck::new(engine, engine_ends, rate)).unwrap();
+        let mut attempts = 0;
+        let mut frames = Vec::new();
+        contain(|| {
+            attempts += 1;
+            let seen = frames.last().copied().unwrap_or(0);
+            let until = Instant::now() + Duration::from_secs(10);
+            let now = loop {
+                match frame(&mut control.reports) {
+                    now if now > seen => break now,
+                    _ => assert!(Instant::now() < until, "the sound has stopped"),
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            };
+            frames.push(now);
+            match attempts {
+                1 => panic!("as the test wants it"),
+                2 => Err(io::Error::other("as the test wants it")),
+                _ => Ok(()),
+            }
+        });
+        assert_eq!(attempts, 3);
+        assert!(frames.is_sorted() && frames.len() == 3, "{frames:?}");
+        assert!(session.is_running());
+        drop(session.stop().unwrap());
+    }
+}

@@ -1,0 +1,176 @@
+//! Requests: the page, health, metrics, and the upgrade to a WebSocket.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+use super::{Place, Shared, socket};
+use crate::protocol::encode;
+use crate::remote;
+use crate::rig::Reject;
+
+type Answer = Response<Full<Bytes>>;
+
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'";
+
+/// Answers one request.
+pub async fn answer(
+    request: Request<Incoming>,
+    local: SocketAddr,
+    peer: SocketAddr,
+    shared: Rc<Shared>,
+) -> Result<Answer, Infallible> {
+    let host = shared.guard.borrow().check_host(request.headers());
+    Ok(match host {
+        Err(reason) => plain(StatusCode::MISDIRECTED_REQUEST, "FORBIDDEN_HOST", &reason),
+        Ok(()) if request.uri().path() == "/ws" => upgrade(request, local, peer, &shared),
+        Ok(()) => page(&request, &shared),
+    })
+}
+
+fn page(request: &Request<Incoming>, shared: &Shared) -> Answer {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return plain(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "METHOD_NOT_ALLOWED",
+            "Only GET is served here.",
+        );
+    }
+    let now = Instant::now();
+    let mut desk = shared.desk.borrow_mut();
+    desk.tick(now);
+    match request.uri().path() {
+        "/healthz" => {
+            let running = desk.is_engine_alive(now);
+            let status = if running {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            let word = if running { "ok" } else { "degraded" };
+            let engine = desk.telemetry().engine(running);
+            json_answer(
+                status,
+                &json!({ "status": word, "engine": engine, "clients": desk.clients() }),
+            )
+        }
+        "/metrics" => typed(
+            StatusCode::OK,
+            "text/plain; version=0.0.4",
+            Bytes::from(desk.metrics()),
+        ),
+        path => match remote::find(path) {
+            Some(asset) => typed(
+                StatusCode::OK,
+                asset.content_type,
+                Bytes::from_static(asset.body),
+            ),
+            None => plain(
+                StatusCode::NOT_FOUND,
+                "NOT_FOUND",
+                "There is no such page; the remote is at /, the WebSocket at /ws.",
+            ),
+        },
+    }
+}
+
+fn upgrade(
+    mut request: Request<Incoming>,
+    local: SocketAddr,
+    peer: SocketAddr,
+    shared: &Rc<Shared>,
+) -> Answer {
+    if let Err(reason) = shared.guard.borrow().check_origin(request.headers(), local) {
+        return plain(StatusCode::FORBIDDEN, "FORBIDDEN_ORIGIN", &reason);
+    }
+    let response = match create_response_with_body(&request, Full::default) {
+        Ok(response) => response,
+        Err(error) => {
+            let mut answer = plain(
+                StatusCode::UPGRADE_REQUIRED,
+                "UPGRADE_REQUIRED",
+                &format!("This is the WebSocket: connect to it with one ({error})."),
+            );
+            answer.headers_mut().insert(
+                hyper::header::UPGRADE,
+                HeaderValue::from_static("websocket"),
+            );
+            return answer;
+        }
+    };
+    if let Err(reject) = shared.guard.borrow_mut().check_rate(peer.ip()) {
+        return refused(StatusCode::TOO_MANY_REQUESTS, &reject);
+    }
+    let limit = shared.settings.connections;
+    if shared.desk.borrow().clients() >= limit {
+        let reject = Reject::Capacity {
+            what: "connections",
+            limit: limit as u64,
+        };
+        return refused(StatusCode::SERVICE_UNAVAILABLE, &reject);
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    let shared = Rc::clone(shared);
+    // The request's own place ends with the handshake; this is the WebSocket's.
+    let place = Place::take(&shared);
+    spawn_local(async move {
+        // hyper gives the bare stream back, and with it its own buffers' memory.
+        match upgraded
+            .await
+            .map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>())
+        {
+            Ok(Ok(parts)) => {
+                socket::serve(parts.io.into_inner(), parts.read_buf.to_vec(), peer, shared).await
+            }
+            Ok(Err(_)) => log::error!("an upgraded connection was not a TCP stream"),
+            Err(error) => log::debug!("an upgrade from {peer} was not finished: {error}"),
+        }
+        drop(place);
+    });
+    response
+}
+
+fn refused(status: StatusCode, reject: &Reject) -> Answer {
+    let mut answer = json_answer(status, &Value::Object(encode::error(reject)));
+    if let Reject::RateLimited { retry_after, .. } = reject {
+        let seconds = HeaderValue::from(retry_after.ceil() as u64);
+        answer.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    answer
+}
+
+fn plain(status: StatusCode, code: &str, sentence: &str) -> Answer {
+    json_answer(
+        status,
+        &json!({ "error": sentence, "code": code, "details": {} }),
+    )
+}
+
+fn json_answer(status: StatusCode, body: &Value) -> Answer {
+    typed(status, "application/json", Bytes::from(body.to_string()))
+}
+
+fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer
+}

@@ -1,0 +1,79 @@
+//! Who is this, what may they do, how much. Identity (tokens, pairing, roles by user) comes here;
+//! until then a connection is anonymous and has the role that `allow_anonymous` gives it.
+
+pub mod limits;
+
+pub use limits::{Bucket, Buckets};
+
+use crate::protocol::Body;
+use crate::rig::{Reject, Request};
+
+/// What a connection may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    Host,
+    /// Read.
+    Guest,
+    /// Nothing yet: it has not said who it is.
+    Nobody,
+}
+
+impl Role {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Host => "host",
+            Role::Guest => "guest",
+            Role::Nobody => "nobody",
+        }
+    }
+
+    /// What it may do.
+    pub fn permissions(self) -> &'static [&'static str] {
+        match self {
+            Role::Host => &[
+                "plugin:read",
+                "plugin:write",
+                "plugin:add",
+                "plugin:remove",
+                "track:modify",
+                "session:manage",
+                "log:read",
+            ],
+            Role::Guest => &["plugin:read"],
+            Role::Nobody => &[],
+        }
+    }
+
+    /// Refuses what this role may not do.
+    pub fn check(self, user_id: &str, body: &Body) -> Result<(), Reject> {
+        let Some(needed) = needed(body) else {
+            return Ok(());
+        };
+        if self.permissions().contains(&needed) {
+            return Ok(());
+        }
+        Err(Reject::Unauthorized {
+            user_id: user_id.to_owned(),
+            required_permission: needed,
+        })
+    }
+}
+
+/// The permission that a message needs.
+fn needed(body: &Body) -> Option<&'static str> {
+    Some(match body {
+        Body::Auth { .. } | Body::Heartbeat(_) => return None,
+        Body::Change(request) => match request {
+            Request::PluginAdd { .. } => "plugin:add",
+            Request::PluginRemove(_) => "plugin:remove",
+            Request::TrackAdd { .. }
+            | Request::TrackRemove { .. }
+            | Request::TrackUpdate { .. } => "track:modify",
+            _ => "plugin:write",
+        },
+        Body::Batch(_) => "plugin:write",
+        _ => "plugin:read",
+    })
+}

@@ -1,0 +1,32 @@
+//! `cargo bench`: what rigd costs, as ratios against a reference measured in the same run.
+//!
+//! `cargo bench -- engine`, `-- wire`, `-- instructions` run one part. Absolute figures belong to the
+//! machine that they were measured on; ratios can be compared.
+
+mod engine;
+mod instructions;
+mod process;
+mod wire;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let part = arguments.first().map(String::as_str);
+    match part {
+        Some("echo-server") => wire::echo_server(),
+        Some("blocks") => engine::only_blocks(arguments.get(1).map_or("", String::as_str)),
+        _ => {
+            if matches!(part, None | Some("engine")) {
+                engine::run();
+            }
+            if matches!(part, None | Some("instructions")) {
+                instructions::run();
+            }
+            if matches!(part, None | Some("wire")) {
+                wire::run();
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The real audio thread of the `null` backend allocates nothing and frees nothing while 50 clients
+//! storm the desk. The allocator of this test program watches that thread.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fs;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rigd::backend::null::Null;
+use rigd::backend::{Backend, Deck};
+use rigd::config::Config;
+use rigd::desk::{Desk, Fixed};
+use rigd::rig::state::{MicFeed, Wiring};
+use rigd::rig::{State, Track};
+use rigd::ring::rings;
+use rigd::run;
+use rigd::session::Role;
+use rigd_rt::Engine;
+use serde_json::json;
+
+/// The thread that is watched; 0: none.
+static WATCHED: AtomicI32 = AtomicI32::new(0);
+static VIOLATIONS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static THREAD: Cell<i32> = const { Cell::new(0) };
+}
+
+struct Watching;
+
+fn look() {
+    let watched = WATCHED.load(Ordering::Relaxed);
+    if watched == 0 {
+        return;
+    }
+    let thread = THREAD.try_with(|thread| {
+        if thread.get() == 0 {
+            thread.set(rustix::thread::gettid().as_raw_nonzero().get());
+        }
+        thread.get()
+    });
+    if thread == Ok(watched) {
+        VIOLATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: everything is left to the system's allocator.
+unsafe impl GlobalAlloc for Watching {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        look();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        look();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watching = Watching;
+
+fn thread_named(name: &str) -> i32 {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        for task in fs::read_dir("/proc/self/task").unwrap().flatten() {
+            let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            if comm.trim() == name {
+                return task.file_name().to_str().unwrap().parse().unwrap();
+            }
+        }
+        std::thread::yield_now();
+    }
+    panic!("no thread {name}");
+}
+
+#[test]
+fn the_audio_thread_does_not_allocate_while_50_clients_storm() {
+    let mut config = Config::default();
+    config.realtime.lock_memory = false;
+    let backend = Box::new(Null::open(&config).unwrap());
+    let format = backend.format();
+    let pool = run::pool(&config);
+    let wiring = Wiring::new(&format, MicFeed::InOrderLooped);
+    let state = State::new(
+        config.tracks.iter().map(Track::from_settings).collect(),
+        wiring,
+        pool.len(),
+    );
+    let mut limits = config.limits.clone();
+    (limits.messages_per_s, limits.message_burst) = (1_000_000, 1_000_000);
+    (limits.operations_per_s, limits.batches_per_s) = (1000, 1000);
+    let fixed = Fixed {
+        epoch: "test".to_owned(),
+        limits,
+        anonymous: Role::Host,
+        features: Vec::new(),
+    };
+    let (control, engine_ends) = rings();
+    let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));
+    let deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
+    let mut desk = Desk::new(fixed, state);
+    desk.attach(control, format, MicFeed::InOrderLooped);
+    let session = backend.start(deck).unwrap();
+    let audio = thread_named("rigd-audio");
+    let clients: Vec<_> = (0..50).map(|_| desk.connect("test".to_owned())).collect();
+
+    let mut answered = 0u64;
+    let mut storm = |desk: &mut Desk, rounds: u64| {
+        for round in 0..rounds {
+            for (index, client) in clients.iter().enumerate() {
+                let plugin = format!("p{}", index % 4);
+                let value = (round % 100) as f64 / 100.0;
+                let at = json!({"track_id": "mic1", "plugin_id": plugin, "parameter_id": "wet_dry", "value": value});
+                let message = match (round + index as u64) % 23 {
+                    0 => {
+                        json!({"type": "plugin.add", "data": {"track_id": "mic1", "name": "reverb", "plugin_id": plugin}})
+                    }
+                    1 => json!({"type": "plugin.remove", "data": at}),
+                    2 => {
+                        json!({"type": "plugin.move", "data": {"track_id": "mic1", "plugin_id": plugin, "position": 0}})
+                    }
+                    3 => {
+                        json!({"type": "plugin.bypass", "data": {"track_id": "mic1", "plugin_id": plugin, "bypass": round % 2 == 0}})
+                    }
+                    4 => {
+                        json!({"type": "track.update", "data": {"track_id": "music", "volume": value, "pan": value}})
+                    }
+                    5 => json!({"type": "rig.panic", "data": {"mode": "dry"}}),
+                    6 => json!({"type": "rig.restore"}),
+                    7 => {
+                        json!({"type": "plugin.parameter.batch", "data": {"changes": [at], "apply_immediately": true}})
+                    }
+                    8 => {
+                        json!({"type": "track.add", "data": {"track_id": format!("t{}", index % 3), "kind": "stem"}})
+                    }
+                    9 => {
+                        json!({"type": "track.remove", "data": {"track_id": format!("t{}", index % 3)}})
+                    }
+                    _ => json!({"type": "plugin.parameter", "data": at}),
+                };
+                desk.receive(*client, &message.to_string(), Instant::now());
+            }
+            desk.tick(Instant::now());
+            for client in &clients {
+                while desk.next_frame(*client).is_some() {
+                    answered += 1;
+                }
+            }
+        }
+    };
+    // The first blocks may still be setting up.
+    storm(&mut desk, 20);
+    WATCHED.store(audio, Ordering::SeqCst);
+    let before = desk.telemetry().frame();
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        storm(&mut desk, 20);
+    }
+    let after = desk.telemetry().frame();
+    WATCHED.store(0, Ordering::SeqCst);
+    assert!(desk.is_engine_alive(Instant::now()));
+    assert!(after > before + 48_000, "sound ran: {before} to {after}");
+    assert!(answered > 10_000, "the storm was one: {answered} frames");
+    assert_eq!(
+        VIOLATIONS.load(Ordering::SeqCst),
+        0,
+        "allocations or frees on the audio thread"
+    );
+    drop(session.stop().unwrap());
+}
