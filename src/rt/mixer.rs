@@ -127,6 +127,11 @@ impl Mixer {
                     slot.effect.set(param, value, samples);
                 }
             }
+            Command::Sidechain { slot, places } => {
+                if let Some(slot) = self.slot(slot) {
+                    slot.sidechain = places;
+                }
+            }
             Command::Panic { mode } => {
                 self.panic = mode;
                 self.stale = true;

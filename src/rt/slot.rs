@@ -3,7 +3,7 @@
 use crate::effect::Kind;
 use crate::effects::{Context, Effect};
 use crate::ramp::Ramp;
-use crate::{Frame, GRID, Tables};
+use crate::{Frame, GRID, TRACK_PLACES, Tables};
 
 /// Samples of delay memory that are cleared for each frame.
 const CLEARED_PER_FRAME: usize = 64;
@@ -36,6 +36,8 @@ pub struct Slot {
     /// its input would come out of its memory when it is heard again.
     pub feed: Ramp,
     pub bypassed: bool,
+    /// Places of the tracks that its effect listens to, a bit each.
+    pub sidechain: u32,
     /// Has computed nothing yet: what is set now is not ramped.
     pub fresh: bool,
     memory: (usize, usize),
@@ -53,6 +55,7 @@ impl Slot {
             mix: Ramp::new(0.0),
             feed: Ramp::new(1.0),
             bypassed: false,
+            sidechain: 0,
             fresh: true,
             memory: (0, 0),
             cleared: 0,
@@ -87,6 +90,7 @@ impl Slot {
         frames: &mut [Frame],
         pool: &mut [f32],
         tables: &Tables,
+        keys: &[f32; TRACK_PLACES],
         on_grid: bool,
     ) {
         self.fresh = false;
@@ -102,14 +106,18 @@ impl Slot {
                 *frame = frame.map(|sample| sample * feed);
             }
         }
-        self.effect.process(
-            frames,
-            Context {
-                memory,
-                tables,
-                on_grid,
-            },
-        );
+        let key = if self.sidechain == 0 {
+            0.0
+        } else {
+            loudest(keys, self.sidechain)
+        };
+        let context = Context {
+            memory,
+            tables,
+            on_grid,
+            key,
+        };
+        self.effect.process(frames, context);
         for (frame, dry) in frames.iter_mut().zip(dry) {
             if !(frame[0].is_finite() && frame[1].is_finite()) {
                 *frame = [0.0; 2];
@@ -151,4 +159,15 @@ impl Slot {
             self.phase = Phase::Clean;
         }
     }
+}
+
+/// The highest of the keys whose bits are set.
+fn loudest(keys: &[f32; TRACK_PLACES], places: u32) -> f32 {
+    let mut loudest = 0.0;
+    for (place, key) in keys.iter().enumerate() {
+        if places >> place & 1 == 1 && *key > loudest {
+            loudest = *key;
+        }
+    }
+    loudest
 }

@@ -3,6 +3,7 @@
 
 pub mod compressor;
 pub mod deesser;
+pub mod duck;
 pub mod echo;
 pub mod eq;
 pub mod gain;
@@ -24,6 +25,8 @@ pub struct Context<'a> {
     pub tables: &'a Tables,
     /// Whether the span begins on the grid: the only moment for what happens now and then.
     pub on_grid: bool,
+    /// What its side chain hears: the highest peak, linear, of the last cell of the grid.
+    pub key: f32,
 }
 
 /// Any effect.
@@ -50,6 +53,8 @@ pub enum Effect {
     Reverb(reverb::Reverb),
     /// See [`limiter`].
     Limiter(limiter::Limiter),
+    /// See [`duck`].
+    Duck(duck::Duck),
 }
 
 impl Effect {
@@ -65,6 +70,7 @@ impl Effect {
             Kind::Echo => Effect::Echo(echo::Echo::new(rate_hz)),
             Kind::Reverb => Effect::Reverb(reverb::Reverb::new(rate_hz)),
             Kind::Limiter => Effect::Limiter(limiter::Limiter::new(rate_hz)),
+            Kind::Duck => Effect::Duck(duck::Duck::new(rate_hz)),
         }
     }
 
@@ -80,6 +86,7 @@ impl Effect {
             Effect::Echo(_) => Kind::Echo,
             Effect::Reverb(_) => Kind::Reverb,
             Effect::Limiter(_) => Kind::Limiter,
+            Effect::Duck(_) => Kind::Duck,
         }
     }
 
@@ -103,6 +110,7 @@ impl Effect {
             Effect::Echo(effect) => effect.set(param, value, samples),
             Effect::Reverb(effect) => effect.set(param, value, samples),
             Effect::Limiter(effect) => effect.set(param, value, samples),
+            Effect::Duck(effect) => effect.set(param, value, samples),
         }
     }
 
@@ -118,6 +126,7 @@ impl Effect {
             Effect::Echo(effect) => effect.process(frames, context),
             Effect::Reverb(effect) => effect.process(frames, context),
             Effect::Limiter(effect) => effect.process(frames, context),
+            Effect::Duck(effect) => effect.process(frames, &context),
         }
     }
 
@@ -127,6 +136,7 @@ impl Effect {
             Effect::Compressor(effect) => effect.take_reduction(),
             Effect::Deesser(effect) => effect.take_reduction(),
             Effect::Limiter(effect) => effect.take_reduction(),
+            Effect::Duck(effect) => effect.take_reduction(),
             _ => 1.0,
         }
     }
