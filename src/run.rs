@@ -25,6 +25,7 @@ use crate::backend::{self, Deck, Session};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
 use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake};
+use crate::rig::karaoke;
 use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{State, Track};
 use crate::ring::rings;
@@ -51,11 +52,8 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     let format = backend.format();
     let (control_ends, engine_ends) = rings();
     let pool = pool(&config);
-    let state = State::new(
-        tracks(&config),
-        Wiring::new(&format, MicFeed::InOrderLooped),
-        pool.len(),
-    );
+    let wiring = Wiring::new(&format, MicFeed::InOrderLooped);
+    let state = new_rig(&config, wiring, pool.len());
     let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));
     let deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
     let (stop, stopped) = watch::channel(false);
@@ -129,9 +127,19 @@ pub fn pool(config: &Config) -> &'static mut [f32] {
     pool
 }
 
-/// The tracks of the settings.
-pub fn tracks(config: &Config) -> Vec<Track> {
-    config.tracks.iter().map(Track::from_settings).collect()
+/// The rig of the settings.
+pub fn new_rig(config: &Config, wiring: Wiring, pool_samples: usize) -> State {
+    let tracks = config.tracks.iter().map(Track::from_settings).collect();
+    let mut state = State::new(tracks, wiring, pool_samples);
+    if config.preset == "karaoke" {
+        for reject in karaoke::set_up(&mut state) {
+            log::warn!(
+                "of the karaoke preset something is left out: {}",
+                reject.sentence()
+            );
+        }
+    }
+    state
 }
 
 fn fixed(config: &Config) -> Fixed {

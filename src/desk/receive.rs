@@ -190,6 +190,12 @@ impl Desk {
                 self.say_when_settled(origin, &data, now);
                 Ok(())
             }
+            Body::ChainsGet => {
+                let data =
+                    object(json!({ "presets": views::chains(&self.state), "success": true }));
+                self.say_when_settled(origin, &data, now);
+                Ok(())
+            }
             Body::TrackList => {
                 let data = object(json!({ "tracks": views::tracks(&self.state), "success": true }));
                 self.say_when_settled(origin, &data, now);

@@ -5,7 +5,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::encode::mode_name;
-use crate::rig::state::{Presets, builtin_path, defaults};
+use crate::rig::chain;
+use crate::rig::presets::Presets;
+use crate::rig::state::{builtin_path, defaults};
 use crate::rig::{Plugin, State, Track};
 
 /// `{id: value}` for a kind's parameters.
@@ -155,7 +157,37 @@ pub fn presets(presets: &Presets, kind: Kind) -> Value {
         .of(kind)
         .into_iter()
         .map(|(name, factory, values)| {
-            json!({ "name": name, "factory": factory, "data": Parameters(kind, &values) })
+            let data: Map<String, Value> = values
+                .into_iter()
+                .map(|(id, value)| (id.to_owned(), json!(value)))
+                .collect();
+            json!({ "name": name, "factory": factory, "data": data })
+        })
+        .collect()
+}
+
+/// The chains that a microphone can take on.
+pub fn chains(state: &State) -> Value {
+    chain::all(state)
+        .into_iter()
+        .map(|(name, factory, chain)| {
+            let plugins: Vec<Value> = chain
+                .links
+                .iter()
+                .map(|link| {
+                    json!({
+                        "plugin_path": builtin_path(link.kind),
+                        "bypassed": link.bypassed,
+                        "parameters": Parameters(link.kind, &link.values),
+                    })
+                })
+                .collect();
+            let sends: Map<String, Value> = chain
+                .sends
+                .into_iter()
+                .map(|(bus, level)| (bus, json!(level)))
+                .collect();
+            json!({ "name": name, "factory": factory, "plugins": plugins, "sends": sends })
         })
         .collect()
 }

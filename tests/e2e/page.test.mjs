@@ -33,7 +33,7 @@ const faults = [];
 async function phone(name) {
   const context = await browser.newContext(PHONE);
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(30_000);
   page.on("pageerror", (error) => faults.push(`${name}: ${error.stack}`));
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) faults.push(`${name}: ${message.text()}`);
