@@ -119,6 +119,20 @@ impl Karaoke {
             }
         }
     }
+
+    /// Turns for a second at odd frames, some at one frame with others; says how many.
+    pub fn turn_for_a_second(&mut self, random: &mut Random, second: usize) -> usize {
+        let second_frames = u64::from(self.rig.rate_hz);
+        let end = (second as u64 + 1) * second_frames;
+        let (mut at, mut turns) = (end - second_frames, 0);
+        while at < end {
+            let turn = self.turn(random);
+            self.rig.at(at, &turn);
+            turns += 1;
+            at += random.below(2_000) as u64;
+        }
+        turns
+    }
 }
 
 fn kind(name: &str) -> Option<Kind> {
@@ -161,4 +175,35 @@ pub fn night(seed: u64, rate_hz: u32, frames: usize) -> Vec<Vec<f32>> {
         channels.push(sound.collect());
     }
     channels
+}
+
+/// A second of the worst there is for a channel, another in every second.
+pub fn worst(random: &mut Random, channel: usize, second: usize, rate_hz: u32) -> Vec<f32> {
+    let frames = rate_hz as usize;
+    let seed = random.next();
+    match (channel + second) % 8 {
+        0 => vec![0.0; frames],
+        1 => noise(seed, frames, 1.0),
+        2 => noise(seed, frames, 1.0)
+            .into_iter()
+            .map(f32::signum)
+            .collect(),
+        // At the edge of the denormal.
+        3 => noise(seed, frames, 2e-38),
+        4 => vec![1.0; frames],
+        5 => sine(
+            20.0 * 1000f64.powf(random.unit()),
+            0.0,
+            1.0,
+            rate_hz,
+            frames,
+        ),
+        6 => (0..frames)
+            .map(|frame| if frame % 4_800 == 0 { 30.0 } else { 0.0 })
+            .collect(),
+        // What no driver should hand over.
+        _ => (0..frames)
+            .map(|frame| [f32::NAN, 1e38, f32::INFINITY, 1e-42, 0.5][frame % 5])
+            .collect(),
+    }
 }
