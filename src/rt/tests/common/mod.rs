@@ -1,6 +1,8 @@
 //! Drives an engine as a backend would: commands at absolute frames, blocks of any size.
 #![allow(dead_code, reason = "each test file uses what it needs")]
 
+pub mod karaoke;
+
 use std::collections::VecDeque;
 
 use rigd_rt::command::NO_CHANNEL;
