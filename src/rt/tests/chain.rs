@@ -4,6 +4,7 @@ mod common;
 
 use common::*;
 use rigd_rt::command::TrackLevel;
+use rigd_rt::effects::limiter::MARGIN;
 use rigd_rt::{CHAIN_MAX, Command, Kind, Report, SLOTS, TrackKind};
 
 /// A chain as the control side sees it: slots in order.
@@ -105,8 +106,8 @@ impl Model {
                 Effect::Ceiling(db) => {
                     let ceiling = 10f32.powf(db / 20.0);
                     // The limiter keeps a little below its ceiling, for the moving gain.
-                    if value > ceiling * 0.985 {
-                        ceiling * 0.985
+                    if value > ceiling * MARGIN {
+                        ceiling * MARGIN
                     } else {
                         value
                     }
