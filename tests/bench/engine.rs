@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use rigd_rt::command::TrackLevel;
 use rigd_rt::{Command, Engine, Inbox, Kind, Outbox, Report, TrackKind};
 
 const RATE_HZ: u32 = 48_000;
@@ -46,7 +47,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(mics: u8, effects: &[Kind]) -> Rig {
+    fn new(mics: u8, effects: &[Kind], input_gain: f32) -> Rig {
         let mut commands = vec![Command::AddTrack {
             track: 0,
             kind: TrackKind::Master,
@@ -79,6 +80,11 @@ impl Rig {
                 left: 0,
                 right: u8::MAX,
                 stereo: false,
+            });
+            commands.push(Command::Level {
+                track,
+                level: TrackLevel::InputGain,
+                value: input_gain,
             });
             for kind in effects {
                 add(&mut commands, track, *kind);
@@ -158,28 +164,38 @@ fn nanoseconds(mut block: impl FnMut()) -> f64 {
     rounds[ROUNDS / 2]
 }
 
-/// The cases, by name: mics, and what is on each of them.
-fn cases() -> Vec<(String, u8, Vec<Kind>)> {
+/// Mics, what is on each of them, and their input gain.
+type Case = (u8, Vec<Kind>, f32);
+
+/// Brings the limiters to work.
+const SHOUTED: f32 = 8.0;
+
+/// The cases, by name.
+fn cases() -> Vec<(String, Case)> {
     let mut cases = vec![
-        ("master and limiter".to_owned(), 0, Vec::new()),
-        ("one mic".to_owned(), 1, Vec::new()),
-        ("15 mics".to_owned(), 15, Vec::new()),
+        ("master and limiter".to_owned(), (0, Vec::new(), 1.0)),
+        ("one mic".to_owned(), (1, Vec::new(), 1.0)),
+        ("15 mics".to_owned(), (15, Vec::new(), 1.0)),
+        ("one loud mic".to_owned(), (1, Vec::new(), SHOUTED)),
     ];
-    cases.extend(Kind::ALL.map(|kind| (format!("one mic, {}", kind.name()), 1, vec![kind])));
+    cases.extend(Kind::ALL.map(|kind| {
+        let name = format!("one mic, {}", kind.name());
+        (name, (1, vec![kind], 1.0))
+    }));
     cases
 }
 
 /// Only computes, for a tool that counts.
 pub fn only_blocks(case: &str) {
-    if let Some((_, mics, effects)) = cases().into_iter().find(|(name, ..)| name == case) {
-        let mut rig = Rig::new(mics, &effects);
+    if let Some((_, (mics, effects, gain))) = cases().into_iter().find(|(name, _)| name == case) {
+        let mut rig = Rig::new(mics, &effects, gain);
         (0..super::instructions::BLOCKS).for_each(|_| rig.block());
     }
 }
 
 /// Names of the cases.
 pub fn names() -> Vec<String> {
-    cases().into_iter().map(|(name, ..)| name).collect()
+    cases().into_iter().map(|(name, _)| name).collect()
 }
 
 /// The table.
@@ -203,8 +219,8 @@ pub fn run() {
         1.0,
         unit / budget * 100.0
     );
-    for (name, mics, effects) in cases() {
-        let mut rig = Rig::new(mics, &effects);
+    for (name, (mics, effects, gain)) in cases() {
+        let mut rig = Rig::new(mics, &effects, gain);
         let cost = nanoseconds(|| rig.block());
         println!(
             "{name:<24} {cost:>12.0} {:>14.2} {:>12.3}",
