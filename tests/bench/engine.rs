@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use rigd_rt::command::TrackLevel;
 use rigd_rt::{Command, Engine, Inbox, Kind, Outbox, Report, TrackKind};
 
 use crate::common::karaoke::{Karaoke, night};
@@ -48,7 +49,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(mics: u8, effects: &[Kind]) -> Rig {
+    fn new(mics: u8, effects: &[Kind], input_gain: f32) -> Rig {
         let mut commands = vec![Command::AddTrack {
             track: 0,
             kind: TrackKind::Master,
@@ -81,6 +82,11 @@ impl Rig {
                 left: 0,
                 right: u8::MAX,
                 stereo: false,
+            });
+            commands.push(Command::Level {
+                track,
+                level: TrackLevel::InputGain,
+                value: input_gain,
             });
             for kind in effects {
                 add(&mut commands, track, *kind);
@@ -163,9 +169,12 @@ fn nanoseconds(mut block: impl FnMut()) -> f64 {
 /// Something whose blocks are computed one by one.
 type Blocks = Box<dyn FnMut()>;
 
-/// So many mics with these effects.
-fn mics(count: u8, effects: &[Kind]) -> Blocks {
-    let mut rig = Rig::new(count, effects);
+/// Brings the limiters to work.
+const SHOUTED: f32 = 8.0;
+
+/// So many mics with these effects and this input gain.
+fn mics(count: u8, effects: &[Kind], gain: f32) -> Blocks {
+    let mut rig = Rig::new(count, effects, gain);
     Box::new(move || rig.block())
 }
 
@@ -194,13 +203,14 @@ fn karaoke() -> Blocks {
 /// The cases, by name.
 fn cases() -> Vec<(String, Box<dyn Fn() -> Blocks>)> {
     let mut cases: Vec<(String, Box<dyn Fn() -> Blocks>)> = vec![
-        ("master and limiter".to_owned(), Box::new(|| mics(0, &[]))),
-        ("one mic".to_owned(), Box::new(|| mics(1, &[]))),
-        ("15 mics".to_owned(), Box::new(|| mics(15, &[]))),
+        ("master and limiter".to_owned(), Box::new(|| mics(0, &[], 1.0))),
+        ("one mic".to_owned(), Box::new(|| mics(1, &[], 1.0))),
+        ("15 mics".to_owned(), Box::new(|| mics(15, &[], 1.0))),
+        ("one loud mic".to_owned(), Box::new(|| mics(1, &[], SHOUTED))),
     ];
     for kind in Kind::ALL {
         let name = format!("one mic, {}", kind.name());
-        cases.push((name, Box::new(move || mics(1, &[kind]))));
+        cases.push((name, Box::new(move || mics(1, &[kind], 1.0))));
     }
     cases.push(("full karaoke rig".to_owned(), Box::new(karaoke)));
     cases

@@ -12,7 +12,8 @@
 //! cannot drift. Channels are linked.
 //!
 //! Below the ceiling the gain is exactly 1: what comes out is what went in, later. Peaks are held
-//! [`MARGIN`] (0.23 dB) below it.
+//! [`MARGIN`] (0.23 dB) below it. What adds up over more samples than the filter has may
+//! still exceed it: signs that all add up over 80 samples at 44.1 kHz, by 0.18 dB.
 
 use super::Context;
 use crate::effect::{Param, linear};

@@ -84,7 +84,7 @@ pub const SHORTEST_S: f32 = 0.15;
 /// Shares of a voice's power near the frequencies where the absorption is matched.
 const VOICE: [f32; 3] = [0.33, 0.55, 0.12];
 /// Brings the wet part of a voice to the loudness of the dry one.
-const WET_GAIN: f32 = 0.97;
+const WET_GAIN: f32 = 0.93;
 /// Of the Hadamard transform, so that it preserves energy.
 const HADAMARD: f32 = 0.25;
 /// As good as silence; denormals never come near.
