@@ -5,6 +5,7 @@ use rigd_rt::{CHAIN_MAX, Command, Kind, Param};
 use serde_json::Value;
 
 use super::change::{Change, What};
+use super::howl::Howl;
 use super::reject::Reject;
 use super::request::{ParameterChange, PluginRef, Request};
 use super::state::{
@@ -380,6 +381,7 @@ fn plugin_add(
         bypassed: false,
         substituted_for: substituted_for.clone(),
         seq: 0,
+        howl: Howl::default(),
         slot,
         memory,
     };

@@ -15,6 +15,7 @@
 pub mod apply;
 pub mod batch;
 pub mod change;
+pub mod howl;
 pub mod places;
 pub mod reject;
 pub mod request;

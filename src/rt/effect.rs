@@ -1,6 +1,6 @@
 //! The kinds of effect and their parameters: what both sides of the ring know of them.
 
-use crate::effects::{compressor, deesser, echo, eq, gain, gate, hpf, limiter, reverb};
+use crate::effects::{compressor, deesser, echo, eq, feedback, gain, gate, hpf, limiter, reverb};
 
 /// How a control for a parameter should move between its ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +53,13 @@ pub enum Kind {
     Reverb,
     /// Look-ahead true-peak limiter.
     Limiter,
+    /// Hears howls and puts notches where they are.
+    Feedback,
 }
 
 impl Kind {
     /// Every kind, in the order of the wire's table.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Gain,
         Kind::Hpf,
         Kind::Gate,
@@ -67,6 +69,7 @@ impl Kind {
         Kind::Echo,
         Kind::Reverb,
         Kind::Limiter,
+        Kind::Feedback,
     ];
 
     /// Its name on the wire, behind `builtin:`.
@@ -81,6 +84,7 @@ impl Kind {
             Kind::Echo => "echo",
             Kind::Reverb => "reverb",
             Kind::Limiter => "limiter",
+            Kind::Feedback => "feedback",
         }
     }
 }
@@ -134,6 +138,7 @@ impl Kind {
             Kind::Echo => &echo::PARAMS,
             Kind::Reverb => &reverb::PARAMS,
             Kind::Limiter => &limiter::PARAMS,
+            Kind::Feedback => &feedback::PARAMS,
         }
     }
 
@@ -144,6 +149,7 @@ impl Kind {
             Kind::Echo => echo::memory(sample_rate_hz),
             Kind::Reverb => reverb::memory(sample_rate_hz),
             Kind::Limiter => limiter::memory(sample_rate_hz),
+            Kind::Feedback => feedback::memory(sample_rate_hz),
         }
     }
 
@@ -157,7 +163,8 @@ impl Kind {
             | Kind::Gate
             | Kind::Eq
             | Kind::Echo
-            | Kind::Deesser => 0,
+            | Kind::Deesser
+            | Kind::Feedback => 0,
             Kind::Limiter => limiter::latency_frames(sample_rate_hz),
         }
     }

@@ -1,6 +1,7 @@
 //! One block: groups take effect, spans go through tracks, buses and master, meters are read.
 
 use crate::command::{Command, Inbox, PanicMode, TrackKind};
+use crate::effects::feedback::Twiddles;
 use crate::effects::limiter::TruePeak;
 use crate::mixer::Mixer;
 use crate::ramp::Ramp;
@@ -44,6 +45,7 @@ impl Engine {
             pool,
             tables: Tables {
                 true_peak: TruePeak::new(sample_rate_hz),
+                twiddles: Twiddles::new(),
             },
             mixer: Mixer::new(sample_rate_hz),
             sums: [[[0.0; 2]; GRID]; TRACK_PLACES],
@@ -329,6 +331,11 @@ impl Engine {
                 }
                 if slot.take_poisoned() {
                     self.mended = self.mended.wrapping_add(1);
+                }
+                while outbox.room() > RESERVE
+                    && let Some(news) = slot.effect.take_news(*number)
+                {
+                    outbox.push(news);
                 }
             }
             if outbox.room() > RESERVE {

@@ -38,7 +38,7 @@ impl Outbox for Nowhere {
 
 /// A rig of so many mics, each with these effects.
 struct Rig {
-    engine: Engine,
+    engine: Box<Engine>,
     input: Vec<f32>,
     left: Vec<f32>,
     right: Vec<f32>,
@@ -92,7 +92,7 @@ impl Rig {
         commands.insert(0, header);
         let pool = vec![0.0; memory as usize + 1].leak();
         let mut rig = Rig {
-            engine: Engine::new(RATE_HZ, 0, pool),
+            engine: Box::new(Engine::new(RATE_HZ, 0, pool)),
             input: noise(BLOCK * 997),
             left: vec![0.0; BLOCK],
             right: vec![0.0; BLOCK],
