@@ -484,7 +484,8 @@ impl Client {
     }
 }
 
-fn hash(value: &impl Hash) -> Key {
+/// Names something for coalescing.
+pub fn hash(value: &impl Hash) -> Key {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

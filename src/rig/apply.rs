@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::chain;
 use super::change::{Change, What};
+use super::howl::Howl;
 use super::presets::{PRESETS_MAX, Presets};
 use super::reject::Reject;
 use super::request::{ParameterChange, PluginRef, Request};
@@ -418,6 +419,7 @@ pub(super) fn insert_plugin(
         bypassed: false,
         substituted_for: substituted_for.clone(),
         seq: 0,
+        howl: Howl::default(),
         slot,
         memory,
         sidechain: 0,

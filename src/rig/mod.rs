@@ -19,6 +19,7 @@ pub mod apply;
 pub mod batch;
 pub mod chain;
 pub mod change;
+pub mod howl;
 pub mod karaoke;
 pub mod places;
 pub mod presets;

@@ -2,9 +2,10 @@
 //! the engine, so that the whole engine can be built from the state at any time ([`State::build`]).
 
 use rigd_rt::command::{NO_CHANNEL, TrackLevel};
-use rigd_rt::{Command, Kind, PanicMode, Param, TrackKind};
+use rigd_rt::{Command, Kind, PanicMode, Param, Report, TrackKind};
 
 use super::chain::Chains;
+use super::howl::Howl;
 use super::places::{Memory, Places};
 use super::presets::Presets;
 use crate::backend::Format;
@@ -41,6 +42,8 @@ pub struct Plugin {
     pub substituted_for: Option<String>,
     /// Number of the newest change to it.
     pub seq: u64,
+    /// Of `feedback`: what it does by itself. Measured, not set: no change, and not kept.
+    pub howl: Howl,
     pub(super) slot: u8,
     pub(super) memory: Memory,
     /// Places of the tracks that it listens to, as the engine was told.
@@ -264,6 +267,7 @@ impl State {
                     bypassed: false,
                     substituted_for: None,
                     seq: 0,
+                    howl: Howl::default(),
                     slot: 0,
                     memory: Memory::default(),
                     sidechain: 0,
@@ -298,6 +302,14 @@ impl State {
     /// The engine is done with a removed effect.
     pub fn slot_freed(&mut self, slot: u8) {
         self.places.free_slot(slot);
+    }
+
+    /// What a `feedback` effect says of itself; the id of the plugin that lives in the slot.
+    pub fn howl_reported(&mut self, slot: u8, report: &Report) -> Option<&str> {
+        let mut plugins = self.tracks.iter_mut().flat_map(|track| &mut track.plugins);
+        let plugin = plugins.find(|plugin| plugin.slot == slot && plugin.kind == Kind::Feedback)?;
+        plugin.howl.fold(report);
+        Some(&plugin.id)
     }
 
     /// The engine is done with a removed track.
@@ -337,6 +349,7 @@ impl State {
                     return false;
                 };
                 (plugin.slot, plugin.memory, plugin.sidechain) = (slot, memory, 0);
+                plugin.howl = Howl::default();
                 commands.extend(plugin_commands(plugin, place, position));
                 position += 1;
                 true

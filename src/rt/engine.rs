@@ -2,6 +2,7 @@
 
 use crate::command::{Command, Inbox, PanicMode, TrackKind};
 use crate::decibel;
+use crate::effects::feedback::Twiddles;
 use crate::effects::limiter::TruePeak;
 use crate::mixer::Mixer;
 use crate::ramp::Ramp;
@@ -49,6 +50,7 @@ impl Engine {
             pool,
             tables: Tables {
                 true_peak: TruePeak::new(sample_rate_hz),
+                twiddles: Twiddles::new(),
             },
             mixer: Mixer::new(sample_rate_hz),
             sums: [[[0.0; 2]; GRID]; TRACK_PLACES],
@@ -345,6 +347,11 @@ impl Engine {
                 }
                 if slot.take_poisoned() {
                     self.mended = self.mended.wrapping_add(1);
+                }
+                while outbox.room() > RESERVE
+                    && let Some(news) = slot.effect.take_news(*number)
+                {
+                    outbox.push(news);
                 }
             }
             if outbox.room() > RESERVE {

@@ -118,6 +118,7 @@ impl Mixer {
             Command::Bypass { slot, on } => {
                 if let Some(slot) = self.slot(slot) {
                     slot.bypassed = on;
+                    slot.effect.bypass(on);
                     self.stale = true;
                 }
             }

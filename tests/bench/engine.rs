@@ -41,7 +41,7 @@ impl Outbox for Nowhere {
 
 /// A rig of so many mics, each with these effects.
 struct Rig {
-    engine: Engine,
+    engine: Box<Engine>,
     input: Vec<f32>,
     left: Vec<f32>,
     right: Vec<f32>,
@@ -100,7 +100,7 @@ impl Rig {
         commands.insert(0, header);
         let pool = vec![0.0; memory as usize + 1].leak();
         let mut rig = Rig {
-            engine: Engine::new(RATE_HZ, 0, pool),
+            engine: Box::new(Engine::new(RATE_HZ, 0, pool)),
             input: noise(BLOCK * 997),
             left: vec![0.0; BLOCK],
             right: vec![0.0; BLOCK],
@@ -203,10 +203,16 @@ fn karaoke() -> Blocks {
 /// The cases, by name.
 fn cases() -> Vec<(String, Box<dyn Fn() -> Blocks>)> {
     let mut cases: Vec<(String, Box<dyn Fn() -> Blocks>)> = vec![
-        ("master and limiter".to_owned(), Box::new(|| mics(0, &[], 1.0))),
+        (
+            "master and limiter".to_owned(),
+            Box::new(|| mics(0, &[], 1.0)),
+        ),
         ("one mic".to_owned(), Box::new(|| mics(1, &[], 1.0))),
         ("15 mics".to_owned(), Box::new(|| mics(15, &[], 1.0))),
-        ("one loud mic".to_owned(), Box::new(|| mics(1, &[], SHOUTED))),
+        (
+            "one loud mic".to_owned(),
+            Box::new(|| mics(1, &[], SHOUTED)),
+        ),
     ];
     for kind in Kind::ALL {
         let name = format!("one mic, {}", kind.name());

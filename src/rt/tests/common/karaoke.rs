@@ -13,9 +13,14 @@ const MUSIC: u8 = 5;
 const REVERB: u8 = 6;
 const ECHO: u8 = 7;
 
-/// By name: a kind that is not in [`Kind::ALL`] yet is left out, and put in once it is.
-const MIC_CHAIN: [&str; 6] = ["hpf", "gate", "feedback", "compressor", "eq", "deesser"];
-const MUSIC_CHAIN: [&str; 1] = ["duck"];
+const MIC_CHAIN: [Kind; 6] = [
+    Kind::Hpf,
+    Kind::Feedback,
+    Kind::Gate,
+    Kind::Compressor,
+    Kind::Eq,
+    Kind::Deesser,
+];
 
 /// What a host might have set; everything else is at its default.
 const SETTINGS: [(&str, &[(&str, f32)]); 6] = [
@@ -47,11 +52,10 @@ impl Karaoke {
         let mut chains = vec![(MASTER, Kind::Limiter)];
         for mic in 1..=MICS {
             tracks.extend([add_track(mic, TrackKind::Mic), mono_input(mic, mic - 1)]);
-            chains.extend(MIC_CHAIN.iter().filter_map(|name| Some((mic, kind(name)?))));
+            chains.extend(MIC_CHAIN.map(|kind| (mic, kind)));
         }
         tracks.extend([add_track(MUSIC, TrackKind::Stem), stereo_input(MUSIC, MICS)]);
-        let music = MUSIC_CHAIN.iter();
-        chains.extend(music.filter_map(|name| Some((MUSIC, kind(name)?))));
+        chains.push((MUSIC, Kind::Duck));
         for (bus, kind) in [(REVERB, Kind::Reverb), (ECHO, Kind::Echo)] {
             tracks.push(add_track(bus, TrackKind::Bus));
             tracks.extend((1..=MICS).map(|track| send(track, bus, 0.3)));
@@ -65,6 +69,10 @@ impl Karaoke {
             let (slot, add) = rig.effect(track, kind, u8::MAX);
             group.push(add);
             group.extend(settings(kind).map(|(param, value)| set(slot, param, value)));
+            if kind == Kind::Duck {
+                let places = (1..=MICS).fold(0, |mics, mic| mics | 1 << mic);
+                group.push(Command::Sidechain { slot, places });
+            }
             effects.push((slot, kind));
         }
         rig.now(&group);
@@ -133,10 +141,6 @@ impl Karaoke {
         }
         turns
     }
-}
-
-fn kind(name: &str) -> Option<Kind> {
-    Kind::ALL.into_iter().find(|kind| kind.name() == name)
 }
 
 fn send(track: u8, bus: u8, level: f32) -> Command {
