@@ -6,6 +6,7 @@
 //! caller ([`CommandSender::send`] says so) and is coalesced there.
 //!
 //! A third ring takes the sound of a recording from the realtime thread to the one that writes it.
+//! Further ones hand over what has an owner, such as a port: [`handover`].
 
 use rigd_rt::{Command, GROUP_MAX, Inbox, Outbox, Report};
 
@@ -144,6 +145,40 @@ impl Iterator for AudioReader {
 
     /// The next frame, or `None` when there is none *now*.
     fn next(&mut self) -> Option<[f32; 2]> {
+        self.0.pop().ok()
+    }
+}
+
+/// A ring of so many places for things that have an owner: what the realtime thread is done with
+/// goes back through a second one, so that it never drops anything.
+pub fn handover<T>(places: usize) -> (Giver<T>, Taker<T>) {
+    let (giver, taker) = rtrb::RingBuffer::new(places);
+    (Giver(giver), Taker(taker))
+}
+
+/// Hands things over. Either side; wait-free.
+pub struct Giver<T>(rtrb::Producer<T>);
+
+impl<T> Giver<T> {
+    /// Whether the next one fits.
+    pub fn has_room(&self) -> bool {
+        self.0.slots() > 0
+    }
+
+    /// Hands one over, or gives it back when there is no room.
+    pub fn give(&mut self, thing: T) -> Result<(), T> {
+        self.0
+            .push(thing)
+            .map_err(|rtrb::PushError::Full(thing)| thing)
+    }
+}
+
+/// Takes things over. Either side; wait-free.
+pub struct Taker<T>(rtrb::Consumer<T>);
+
+impl<T> Taker<T> {
+    /// The next one, or `None` when there is none *now*.
+    pub fn take(&mut self) -> Option<T> {
         self.0.pop().ok()
     }
 }
