@@ -33,7 +33,9 @@ type Patch = BTreeMap<String, BTreeSet<Peer>>;
 pub struct Patchbay {
     connects: bool,
     client: String,
-    /// What a next client is to connect.
+    /// What this client is to connect anew, once each.
+    restored: Patch,
+    /// What a next client is to.
     remembered: Patch,
     /// As it was at the last look at it, and when that was.
     seen: Patch,
@@ -46,6 +48,7 @@ impl Patchbay {
     /// A new client, with the master's ports only.
     pub fn begin(&mut self, connects: bool, client: &str) {
         (self.connects, self.client) = (connects, client.to_owned());
+        self.restored.clone_from(&self.remembered);
         (self.seen, self.seen_at) = (self.remembered.clone(), None);
         self.pending.clear();
         for (side, name) in MASTER.into_iter().enumerate() {
@@ -59,8 +62,8 @@ impl Patchbay {
     }
 
     fn expect_at(&mut self, name: &str, physical: usize) {
-        let peers = match self.remembered.get(name) {
-            Some(peers) => peers.clone(),
+        let peers = match self.restored.remove(name) {
+            Some(peers) => peers,
             None if self.connects => [Peer::Physical(physical)].into(),
             None => return,
         };
@@ -69,6 +72,7 @@ impl Patchbay {
 
     /// A port is gone for good.
     pub fn forget(&mut self, name: &str) {
+        self.restored.remove(name);
         self.remembered.remove(name);
         self.seen.remove(name);
         self.pending.remove(name);

@@ -1,0 +1,79 @@
+"""A real JACK server without sound hardware, and its own tools."""
+
+import os
+import signal
+import subprocess
+import time
+
+from rig import PATIENCE
+
+
+def eventually(look, what):
+    """The first truth that `look` gives."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what}; the last look gave {found!r}"
+        time.sleep(0.02)
+
+
+class Jackd:
+    """jackd with its dummy driver. Synchronous: it waits for its clients however busy the machine is."""
+
+    count = 0
+
+    def __init__(self, rate=48000, block=256):
+        Jackd.count += 1
+        self.name = f"rigd-e2e-{os.getpid()}-{Jackd.count}"
+        self.env = {"JACK_DEFAULT_SERVER": self.name, "JACK_NO_START_SERVER": "1"}
+        self.process = None
+        self.start(rate, block)
+
+    def start(self, rate=48000, block=256):
+        command = ["jackd", "-n", self.name, "-r", "-S", "-d", "dummy"]
+        command += ["-r", str(rate), "-p", str(block), "-C", "2", "-P", "2"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(lambda: self.tool("jack_lsp").returncode == 0, "the server answers")
+
+    def end(self, number=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        self.process.wait(PATIENCE)
+
+    def tool(self, *command):
+        return subprocess.run(
+            command, env={**os.environ, **self.env}, capture_output=True, text=True, timeout=PATIENCE
+        )
+
+    def ports(self):
+        """Name of each port → names of those that it is connected with."""
+        ports, name = {}, None
+        for line in self.tool("jack_lsp", "-c").stdout.splitlines():
+            if line.startswith(" "):
+                ports[name].add(line.strip())
+            elif ":" in line:
+                name = line.strip()
+                ports[name] = set()
+        return ports
+
+    def of(self, client="rigd"):
+        """The ports of one client, without its name."""
+        prefix = f"{client}:"
+        return {name.removeprefix(prefix): to for name, to in self.ports().items() if name.startswith(prefix)}
+
+    def wait_for(self, expected, client="rigd"):
+        """Until a client's ports are exactly these, connected with exactly those."""
+        found = {}
+
+        def look():
+            found.clear()
+            found.update(self.of(client))
+            return found == expected
+
+        try:
+            eventually(look, "the ports")
+        except AssertionError:
+            assert found == expected, f"{found} instead of {expected}"
+            raise
