@@ -416,6 +416,28 @@ fn it_begins_silent_and_comes_up_within_half_a_second() {
     assert!(steepest < 1.6 * straight, "{steepest} a frame");
 }
 
+#[test]
+fn a_freewheeling_server_is_told_of_and_followed() {
+    let Some(server) = Server::start(256) else {
+        return;
+    };
+    let client = server.client("hurry");
+    // SAFETY: the client is open.
+    let freewheel = |on| unsafe { jack::jack_sys::jack_set_freewheel(client.raw(), on) };
+    let mut rig = Rig::start();
+    rig.run_for(4800);
+    assert_eq!(rig.session.trouble(), None);
+    assert_eq!(freewheel(1), 0);
+    let trouble = wait_for("the trouble", || rig.session.trouble());
+    assert!(trouble.contains("freewheeling"), "{trouble}");
+    rig.run_for(4800);
+    assert_eq!(freewheel(0), 0);
+    wait_for("its end", || rig.session.trouble().is_none().then_some(()));
+    rig.run_for(4800);
+    assert!(rig.session.is_running());
+    drop(rig.session.stop().unwrap());
+}
+
 fn thread_named(name: &str) -> i32 {
     wait_for("the thread", || {
         let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();

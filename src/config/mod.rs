@@ -97,6 +97,7 @@ settings! {
     /// Frames per second; more costs processor time in proportion. JACK's own rate wins.
     pub sample_rate: u32 = 48_000, Kind::Int(8_000, 192_000), "Hz";
     /// Frames computed at a time; fewer means less delay and less tolerance for a busy processor.
+    /// JACK's own number wins.
     pub block_frames: u32 = 64, Kind::Int(16, 4096), "frames";
     /// A WAV file whose channels loop into the microphone tracks ("null" only); "" is a built-in
     /// pair of voices.

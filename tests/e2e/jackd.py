@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from rig import PATIENCE
 
@@ -41,6 +42,11 @@ class Jackd:
         if self.process.poll() is None:
             self.process.send_signal(number)
         self.process.wait(PATIENCE)
+
+    def clean(self):
+        """What a killed server leaves behind."""
+        for left in Path("/dev/shm").glob(f"jack*_{self.name}_*"):
+            left.unlink(missing_ok=True)
 
     def tool(self, *command):
         return subprocess.run(

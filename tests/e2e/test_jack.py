@@ -26,6 +26,7 @@ def jackd():
     server = Jackd()
     yield server
     server.end()
+    server.clean()
 
 
 @pytest.fixture
