@@ -34,7 +34,11 @@ pub struct EngineEnds {
 /// Two new rings.
 pub fn rings() -> (ControlEnds, EngineEnds) {
     let (commands_in, commands_out) = rtrb::RingBuffer::new(COMMANDS);
-    let (reports_in, reports_out) = rtrb::RingBuffer::new(REPORTS);
+    let blank = Report::Pulse {
+        frame: 0,
+        mended: 0,
+    };
+    let (reports_in, reports_out) = present(REPORTS, blank);
     (
         ControlEnds {
             commands: CommandSender(commands_in),
@@ -45,6 +49,15 @@ pub fn rings() -> (ControlEnds, EngineEnds) {
             reports: ReportSender(reports_in),
         },
     )
+}
+
+/// A ring whose memory has all been written to. Memory is not there before, and where the realtime
+/// thread writes, it must not be the one that waits for it.
+fn present<T: Copy>(places: usize, blank: T) -> (rtrb::Producer<T>, rtrb::Consumer<T>) {
+    let (mut writer, mut reader) = rtrb::RingBuffer::new(places);
+    while writer.push(blank).is_ok() {}
+    while reader.pop().is_ok() {}
+    (writer, reader)
 }
 
 /// Writes groups. Control side; wait-free.
@@ -106,7 +119,7 @@ impl Iterator for ReportReader {
 
 /// A ring for a recording: so many frames.
 pub fn audio_ring(frames: usize) -> (AudioSender, AudioReader) {
-    let (sender, reader) = rtrb::RingBuffer::new(frames);
+    let (sender, reader) = present(frames, [0.0; 2]);
     (AudioSender(sender), AudioReader(reader))
 }
 

@@ -6,7 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from rig import PATIENCE
+# A client that asks jackd while it starts is sometimes kept waiting for seconds, by jackd.
+PATIENCE = 50.0
 
 
 def eventually(look, what):
@@ -25,26 +26,35 @@ class Jackd:
 
     count = 0
 
-    def __init__(self, rate=48000, block=256):
+    def __init__(self, realtime=False):
         Jackd.count += 1
+        self.realtime = "-R" if realtime else "-r"
         self.name = f"rigd-e2e-{os.getpid()}-{Jackd.count}"
         self.env = {"JACK_DEFAULT_SERVER": self.name, "JACK_NO_START_SERVER": "1"}
         self.process = None
-        self.start(rate, block)
+        self.start()
+        eventually(lambda: self.tool("jack_lsp").returncode == 0, "the server answers")
 
     def start(self, rate=48000, block=256):
-        command = ["jackd", "-n", self.name, "-r", "-S", "-d", "dummy"]
+        """Begins; it takes a moment until it answers."""
+        command = ["jackd", "-n", self.name, self.realtime, "-S", "-d", "dummy"]
         command += ["-r", str(rate), "-p", str(block), "-C", "2", "-P", "2"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        eventually(lambda: self.tool("jack_lsp").returncode == 0, "the server answers")
 
     def end(self, number=signal.SIGTERM):
         if self.process.poll() is None:
             self.process.send_signal(number)
         self.process.wait(PATIENCE)
 
-    def clean(self):
-        """What a killed server leaves behind."""
+    def close(self):
+        """Ends it, and leaves nothing behind: the machine has places for eight servers, and one that is
+        killed keeps its place until a server of its name ends well."""
+        if self.process.poll() is None:
+            self.end()
+        else:
+            self.start()
+            eventually(lambda: self.tool("jack_lsp").returncode == 0, "the server answers again")
+            self.end()
         for left in Path("/dev/shm").glob(f"jack*_{self.name}_*"):
             left.unlink(missing_ok=True)
 

@@ -1,8 +1,10 @@
 """`--backend jack`: ports, connections, a server that goes and comes (a real jackd without hardware)."""
 
+import os
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -22,11 +24,10 @@ PATCH = {
 
 
 @pytest.fixture
-def jackd():
-    server = Jackd()
+def jackd(request):
+    server = Jackd(**getattr(request, "param", {}))
     yield server
-    server.end()
-    server.clean()
+    server.close()
 
 
 @pytest.fixture
@@ -278,3 +279,25 @@ def test_the_callback_makes_no_system_call_but_libjacks_wait(jackd, jack):
     calls = set(re.findall(r"^(?:<\.\.\. )?(\w+)", said, re.MULTILINE))
     assert calls, "the thread was seen at work"
     assert calls <= {"futex", "restart_syscall"}, calls
+
+
+@pytest.mark.parametrize("jackd", [{"realtime": True}], indirect=True)
+def test_the_callback_has_a_realtime_priority_and_all_its_memory(jackd, jack):
+    servers = Path(f"/proc/{jackd.process.pid}/task").iterdir()
+    if all(os.sched_getscheduler(int(task.name)) != os.SCHED_FIFO for task in servers):
+        pytest.skip("this machine gives jackd no realtime priority")
+    rig = jack()
+    client = rig.client()
+    jackd.wait_for(PATCH)
+    audio = thread_named(rig.process.pid, "rigd-audio")
+    assert os.sched_getscheduler(audio) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+
+    def faults():
+        fields = Path(f"/proc/{rig.process.pid}/task/{audio}/stat").read_text().rsplit(")", 1)[1].split()
+        return int(fields[7]) + int(fields[9])
+
+    # The first blocks with all connections may still touch JACK's own memory.
+    wait_until_well(client, status(client)["frame"] + 4800)
+    before = faults()
+    wait_until_well(client, status(client)["frame"] + 48000)
+    assert faults() == before
