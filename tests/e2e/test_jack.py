@@ -130,6 +130,12 @@ def test_the_block_size_changes_while_it_runs(jackd, jack):
     jackd.wait_for(PATCH)
 
 
+def applied(client, gain, volume):
+    """The frame at which a change was applied, or None."""
+    change = {**gain, "parameter_id": "volume", "parameter_value": volume}
+    return client.ask("plugin.parameter", change)["data"]["applied_frame"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_server_goes_away_and_comes_back(jackd, jack, number):
     client = jack().client()
@@ -149,8 +155,7 @@ def test_the_server_goes_away_and_comes_back(jackd, jack, number):
         jackd.end(number)
         lost = eventually(lambda: status(client)["degraded"], "it is noticed")
         eventually(lambda: any("JACK server is gone" in one for one in status(client)["degraded"]), lost)
-        reply = client.ask("plugin.parameter", {**gain, "parameter_id": "volume", "parameter_value": 0.5})
-        assert reply["data"]["applied_frame"] is None, "kept for the next engine"
+        assert applied(client, gain, 0.5) is None, "kept for the next engine"
         client.ask("track.update", {"track_id": "mic2", "volume": 0.25})
         before = client.state()["tracks"]
         jackd.start(rate=rate)
@@ -158,8 +163,8 @@ def test_the_server_goes_away_and_comes_back(jackd, jack, number):
         assert status(client)["sample_rate"] == rate
         jackd.wait_for(patched)
         assert client.state()["tracks"] == before
-        reply = client.ask("plugin.parameter", {**gain, "parameter_id": "volume", "parameter_value": 0.25})
-        assert reply["data"]["applied_frame"] >= frame
+        # On a busy machine a single block may come too late for its answer.
+        assert eventually(lambda: applied(client, gain, 0.25), "a change is applied") >= frame
         assert client.plugin("g")["parameters"]["volume"] == 0.25
 
 
