@@ -19,7 +19,7 @@
 //! | [`sync`] | what each client still has to hear |
 //! | [`ring`] | the only way to and from the realtime thread |
 //! | [`telemetry`], [`ticker`] | status and metrics; the fast clock |
-//! | [`backend`], [`render`] | who calls the engine: a clock, a file |
+//! | [`backend`], [`render`] | who calls the engine: a JACK server, a clock, a file |
 //! | [`rigd_rt`] | the engine: `no_std`, no alloc, no unsafe |
 //!
 //! Invariants:

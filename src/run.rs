@@ -4,6 +4,7 @@
 //! | thread | what |
 //! |---|---|
 //! | `rigd-audio` | the backend's: calls the engine, and nothing else |
+//! | `rigd-backend` | looks after the backend, and opens it again when its device or server was gone |
 //! | `rigd-control` | sockets, desk, batcher: one small runtime, restarted here if it panics |
 //! | `rigd-record` | writes `--output` |
 //! | main | waits for signals |
@@ -21,12 +22,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use crate::backend::{self, Deck, Session};
+use crate::backend::keeper::{Keeper, NEWS, News};
+use crate::backend::{self, Deck, Wanted};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
 use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake};
 use crate::rig::karaoke;
-use crate::rig::state::{MicFeed, Wiring};
+use crate::rig::state::Wiring;
 use crate::rig::{State, Track};
 use crate::ring::rings;
 use crate::server::{self, Shared};
@@ -37,6 +39,8 @@ use crate::ticker::Ticker;
 const CONTROL_ENDS_WITHIN: Duration = Duration::from_secs(3);
 /// How long clients may take to hear that the box goes away.
 const GOODBYE: Duration = Duration::from_millis(200);
+/// How long the backend may take to end before the process does so without it.
+const BACKEND_ENDS_WITHIN: Duration = Duration::from_secs(3);
 /// A control thread that panics is restarted after this pause.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
@@ -49,11 +53,11 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     let listeners = bind(&config.listen)?;
     let backend = backend::open(&config)?;
-    let format = backend.format();
+    let (format, mic_feed) = (backend.format(), backend.mic_feed());
     let (control_ends, engine_ends) = rings();
     let pool = pool(&config);
-    let wiring = Wiring::new(&format, MicFeed::InOrderLooped);
-    let state = new_rig(&config, wiring, pool.len());
+    let pool_samples = pool.len();
+    let state = new_rig(&config, Wiring::new(&format, mic_feed), pool_samples);
     let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));
     let deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
     let (stop, stopped) = watch::channel(false);
@@ -67,12 +71,20 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     };
     let fixed = fixed(&config);
     let cpus = config.realtime.control_cpus.clone();
+    let (want, wanted) = watch::channel(Wanted::default());
+    let (news, is_news) = mpsc::sync_channel(NEWS);
+    let mut link = Link {
+        want,
+        news: is_news,
+        seq: None,
+    };
     let control_side = move || {
         backend::realtime::pin(&cpus);
         let mut desk = Desk::new(fixed, state);
-        desk.attach(control_ends, format, MicFeed::InOrderLooped);
+        desk.attach(control_ends, format, mic_feed);
+        link.publish(&desk);
         let _ = attached.send(());
-        control(desk, &listeners, &settings, &stopped);
+        control(desk, &listeners, &settings, &stopped, &mut link);
         let _ = done.send(());
     };
     std::thread::Builder::new()
@@ -86,6 +98,17 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     let session = backend
         .start(deck)
         .map_err(|error| Failure::failed(format!("The sound could not be started: {error}.")))?;
+    let (stop_backend, backend_stops) = mpsc::channel();
+    let keeper = Keeper::new(session, pool_samples, wanted, news, backend_stops);
+    let (ends_with, backend_ended) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("rigd-backend".to_owned())
+        .spawn(move || ends_with.send(keeper.run()))
+        .map_err(|error| {
+            Failure::failed(format!(
+                "The backend's thread could not be started: {error}."
+            ))
+        })?;
     signals.wait();
     log::info!("rigd is ending");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -93,7 +116,65 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     if ended.recv_timeout(CONTROL_ENDS_WITHIN).is_err() {
         log::error!("the control side did not end in time; rigd ends without it");
     }
-    finish(session)
+    drop(stop_backend);
+    match backend_ended.recv_timeout(BACKEND_ENDS_WITHIN) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Failure::failed(format!(
+            "The sound did not end well: {error}."
+        ))),
+        Err(_) => {
+            log::error!("the backend did not end in time; rigd ends without it");
+            Ok(())
+        }
+    }
+}
+
+/// What goes between the control side and the backend's keeper. Control thread.
+struct Link {
+    want: watch::Sender<Wanted>,
+    news: mpsc::Receiver<News>,
+    /// Of the state whose wants were published.
+    seq: Option<u64>,
+}
+
+impl Link {
+    /// Tells the keeper what the tracks want, if that may be new.
+    fn publish(&mut self, desk: &Desk) {
+        if self.seq.replace(desk.seq()) == Some(desk.seq()) {
+            return;
+        }
+        let wanted = desk.wanted();
+        self.want.send_if_modified(|before| {
+            let is_new = *before != wanted;
+            if is_new {
+                *before = wanted;
+            }
+            is_new
+        });
+    }
+
+    /// Takes in what has become of the backend.
+    fn follow(&mut self, desk: &mut Desk) {
+        while let Ok(news) = self.news.try_recv() {
+            match news {
+                News::Gone => drop(desk.detach()),
+                News::Engine {
+                    ends,
+                    format,
+                    mic_feed,
+                    attached,
+                } => {
+                    desk.attach(ends, format, mic_feed);
+                    self.seq = None;
+                    self.publish(desk);
+                    let _ = attached.send(desk.wanted());
+                }
+                News::Format(format) => desk.reformat(format),
+                News::Trouble(trouble) => desk.set_backend_trouble(trouble),
+            }
+        }
+        self.publish(desk);
+    }
 }
 
 fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
@@ -119,7 +200,11 @@ fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
 
 /// The engine's delay memory. Claimed once; engines come and go, it stays.
 pub fn pool(config: &Config) -> &'static mut [f32] {
-    let samples = config.audio.delay_pool_mb as usize * (1 << 20) / size_of::<f32>();
+    pool_of(config.audio.delay_pool_mb as usize * (1 << 20) / size_of::<f32>())
+}
+
+/// Delay memory of so many samples, never given back.
+pub fn pool_of(samples: usize) -> &'static mut [f32] {
     let pool = vec![0.0; samples].leak();
     // Zeroed memory is not there until it is written to; the audio thread must not be the one to.
     pool.iter_mut()
@@ -162,6 +247,7 @@ fn control(
     listeners: &[TcpListener],
     settings: &server::Settings,
     stopped: &watch::Receiver<bool>,
+    link: &mut Link,
 ) {
     let desk = Rc::new(RefCell::new(desk));
     let mut is_first = true;
@@ -176,6 +262,7 @@ fn control(
             listeners,
             stopped.clone(),
             std::mem::take(&mut is_first),
+            link,
         );
         LocalSet::new().block_on(&runtime, everything)
     });
@@ -199,6 +286,7 @@ async fn run(
     listeners: &[TcpListener],
     mut stopped: watch::Receiver<bool>,
     is_first: bool,
+    link: &mut Link,
 ) -> io::Result<()> {
     for listener in listeners {
         let listener = listener.try_clone()?;
@@ -219,7 +307,7 @@ async fn run(
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }
     tokio::select! {
-        ended = clockwork(&shared) => ended,
+        ended = clockwork(&shared, link) => ended,
         _ = stopped.wait_for(|stopped| *stopped) => {
             shared.say_goodbye();
             tokio::time::sleep(GOODBYE).await;
@@ -229,9 +317,10 @@ async fn run(
 }
 
 /// Lets the desk move: often while the engine owes an answer, else when something is due.
-async fn clockwork(shared: &Shared) -> io::Result<()> {
+async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
     let ticker = Ticker::new()?;
     loop {
+        link.follow(&mut shared.desk.borrow_mut());
         let wake = shared.desk.borrow_mut().tick(Instant::now());
         match wake {
             Wake::Often => ticker.wait(LOOK_EVERY).await?,
@@ -277,15 +366,6 @@ impl Signals {
                 _ = self.interrupt.recv() => {}
             }
         });
-    }
-}
-
-fn finish(session: Box<dyn Session>) -> Result<(), Failure> {
-    match session.stop() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::failed(format!(
-            "The recording could not be finished: {error}."
-        ))),
     }
 }
 

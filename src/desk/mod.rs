@@ -29,7 +29,7 @@ use tokio_tungstenite::tungstenite::Message;
 use client::Resync;
 pub use client::{Client, ClientId};
 
-use crate::backend::Format;
+use crate::backend::{Format, Wanted};
 use crate::batcher::Batcher;
 use crate::config::Limits;
 use crate::protocol;
@@ -84,6 +84,7 @@ pub struct Desk {
     /// Number of the newest change that everyone was told.
     settled_seq: u64,
     telemetry: Telemetry,
+    backend_trouble: Option<String>,
     started: Instant,
 }
 
@@ -102,6 +103,7 @@ impl Desk {
             views: HashMap::new(),
             howls: Howls::default(),
             telemetry: Telemetry::default(),
+            backend_trouble: None,
             started: Instant::now(),
         }
     }
@@ -134,6 +136,30 @@ impl Desk {
     /// Forgets all connections: their sockets are gone.
     pub fn forget_clients(&mut self) {
         self.clients.clear();
+    }
+
+    /// The backend's block size or latency is another one.
+    pub fn reformat(&mut self, format: Format) {
+        self.telemetry.reformatted(format);
+    }
+
+    /// What is wrong with the backend, for `status.degraded`.
+    pub fn set_backend_trouble(&mut self, trouble: Option<String>) {
+        self.backend_trouble = trouble;
+    }
+
+    /// What the tracks want of the backend.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            inputs: self.state.inputs(),
+            latency_frames: self.state.latency_frames(),
+        }
+    }
+
+    /// Number of the newest accepted change: what is wanted cannot be new while this is the same and
+    /// no engine was attached.
+    pub fn seq(&self) -> u64 {
+        self.state.seq
     }
 
     /// What is measured.
@@ -285,6 +311,7 @@ impl Desk {
                 "the audio engine does not run: changes are kept and applied when it is back",
             );
         }
+        degraded.extend(self.backend_trouble.as_deref());
         status.insert("success".to_owned(), true.into());
         status.insert("seq".to_owned(), self.settled_seq.into());
         status.insert("epoch".to_owned(), self.fixed.epoch.clone().into());

@@ -2,7 +2,7 @@
 //! the engine, so that the whole engine can be built from the state at any time ([`State::build`]).
 
 use rigd_rt::command::{NO_CHANNEL, TrackLevel};
-use rigd_rt::{Command, Kind, PanicMode, Param, Report, TrackKind};
+use rigd_rt::{CHANNELS_MAX, Command, Kind, PanicMode, Param, Report, TRACK_PLACES, TrackKind};
 
 use super::chain::Chains;
 use super::howl::Howl;
@@ -23,6 +23,29 @@ pub enum MicFeed {
     InOrder,
     /// The same, beginning again with the first channel when there are more mics than channels.
     InOrderLooped,
+    /// The backend has ports, which others connect: every track with a device's input has two
+    /// channels of its own, at [`port_channels`] of its place.
+    Ports,
+}
+
+/// Left and right channel of the track in an engine place, on a backend with ports.
+pub const fn port_channels(place: u8) -> [u8; 2] {
+    [2 * place, 2 * place + 1]
+}
+
+const _: () = assert!(2 * TRACK_PLACES <= CHANNELS_MAX);
+
+/// A track that wants its sound from a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Its place in the engine.
+    pub place: u8,
+    /// Its id.
+    pub track_id: String,
+    /// The device's channel, from 1: of a stereo track the left one.
+    pub first: u8,
+    /// Of a stereo track the right one, else the same.
+    pub last: u8,
 }
 
 /// One effect in a chain.
@@ -198,6 +221,14 @@ impl Wiring {
         if matches!(track.kind, TrackKind::Bus | TrackKind::Master) {
             return (NO_CHANNEL, NO_CHANNEL);
         }
+        if self.mic_feed == MicFeed::Ports {
+            let [left, right] = port_channels(track.place);
+            return match track.input {
+                TrackInput::Device { first, last } if first == last => (left, NO_CHANNEL),
+                TrackInput::Device { .. } => (left, right),
+                TrackInput::None | TrackInput::File => (NO_CHANNEL, NO_CHANNEL),
+            };
+        }
         let device = |channel: u8| {
             if channel <= self.device_channels {
                 channel - 1
@@ -297,6 +328,38 @@ impl State {
     /// The track that lives in an engine place.
     pub fn track_at(&self, place: u8) -> Option<&Track> {
         self.tracks.iter().find(|track| track.place == place)
+    }
+
+    /// The tracks that want their sound from a device.
+    pub fn inputs(&self) -> Vec<Input> {
+        self.tracks
+            .iter()
+            .filter_map(|track| match track.input {
+                TrackInput::Device { first, last } => Some(Input {
+                    place: track.place,
+                    track_id: track.id.clone(),
+                    first,
+                    last,
+                }),
+                TrackInput::File | TrackInput::None => None,
+            })
+            .collect()
+    }
+
+    /// Frames that the slowest way from an input through to the master takes.
+    pub fn latency_frames(&self) -> u32 {
+        let of = |track: &Track| -> usize {
+            let rate = self.wiring.sample_rate_hz;
+            let plugins = track.plugins.iter();
+            plugins.map(|plugin| plugin.kind.latency_frames(rate)).sum()
+        };
+        let slowest = |is_one: fn(&Track) -> bool| {
+            let tracks = self.tracks.iter().filter(|track| is_one(track));
+            tracks.map(of).max().unwrap_or(0)
+        };
+        let source = slowest(|track| matches!(track.kind, TrackKind::Mic | TrackKind::Stem));
+        let bus = slowest(|track| track.kind == TrackKind::Bus);
+        (source + bus + slowest(|track| track.kind == TrackKind::Master)) as u32
     }
 
     /// The engine is done with a removed effect.
@@ -402,7 +465,7 @@ impl State {
     pub(super) fn feed_for(&self, track: &Track) -> Option<u8> {
         if track.kind != TrackKind::Mic
             || track.input == TrackInput::None
-            || self.wiring.mic_feed == MicFeed::Device
+            || matches!(self.wiring.mic_feed, MicFeed::Device | MicFeed::Ports)
         {
             return None;
         }
