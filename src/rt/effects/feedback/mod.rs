@@ -484,3 +484,16 @@ impl Feedback {
 fn least(a: f32, b: f32) -> f32 {
     if a < b { a } else { b }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::same_in_any_spans;
+    use crate::Kind;
+
+    #[test]
+    fn spans_do_not_matter() {
+        same_in_any_spans(Kind::Feedback, 48_000);
+        same_in_any_spans(Kind::Feedback, 44_100);
+        same_in_any_spans(Kind::Feedback, 8_000);
+    }
+}
