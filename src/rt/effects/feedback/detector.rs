@@ -91,6 +91,10 @@ const STRAIGHT_WANDER: f32 = 0.25;
 /// From so many spectra on it may have risen by so much less.
 const SLOW_FROM: usize = 62;
 const SLOW_RISE: f32 = 0.4;
+/// Or by no more than this in dB, if it has come from far below, as straight as this, and alone.
+const CREEP_DB: f32 = 1.0;
+const CREEP_BEND: f32 = 0.15;
+const CREEP_ALONE_DB: f32 = 15.0;
 /// By how much less it may rise in the second half, in dB, and of the rise.
 const SLOWING_DB: f32 = 0.1;
 const SLOWING: f32 = 0.05;
@@ -123,7 +127,9 @@ struct Peak {
     level_db: f32,
     /// Whether it is in the present spectrum.
     is_fresh: bool,
-    /// Whether it has risen as a howl might, since it is followed.
+    /// The least that it has been since it is followed.
+    lowest_db: f32,
+    /// Whether it has risen as a howl might, since then.
     rose: bool,
 }
 
@@ -189,6 +195,11 @@ impl Detector {
                     bin,
                     level_db,
                     is_fresh: true,
+                    lowest_db: if peak.age > 0 && peak.lowest_db < level_db {
+                        peak.lowest_db
+                    } else {
+                        level_db
+                    },
                     rose: peak.rose && peak.age > 0,
                 };
             }
@@ -300,7 +311,12 @@ impl Detector {
             let rise_db = line.slope_db * (span - 1) as f32;
             // What takes long may be less: nothing alive stands still for so long.
             let share = if span >= SLOW_FROM { SLOW_RISE } else { 1.0 };
-            if rise_db < share * thresholds.rise_db {
+            let creeps = span >= SLOW_FROM
+                && alone_db >= CREEP_ALONE_DB
+                && peak.level_db - peak.lowest_db >= thresholds.rise_db
+                && rise_db >= CREEP_DB
+                && line.off_db <= CREEP_BEND * rise_db;
+            if rise_db < share * thresholds.rise_db && !creeps {
                 continue;
             }
             let [first, second] = line.halves_db;

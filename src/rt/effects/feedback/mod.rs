@@ -57,7 +57,7 @@ const LESS_DB: f32 = 3.0;
 const ALONE_DB: f32 = 8.0;
 /// Peaks of a loop with a notch may be so far from its middle, in bins.
 const REACH: f32 = 2.0;
-/// The notches have so long to end what is this loud, in dB of full scale.
+/// The notches have so long to end what is this loud, in dB of full scale. What is not has time.
 const HOWLING_MS: f32 = 250.0;
 const LOUD_DB: f32 = -30.0;
 /// A howl is seldom alone: for so long after one, sensitivity is so much higher.
@@ -373,7 +373,7 @@ impl Feedback {
         (ms * 0.001 * self.spectra_a_second) as u32 + 1
     }
 
-    /// Has a howl become less since its notch came? `false` when nothing more can be done.
+    /// Has a howl become less since its notch came? `false` when nothing more can be done, and it is loud.
     fn watch(&mut self, index: usize, power: &[f32]) -> bool {
         let patience = self.spectra(WATCH_MS);
         let reach = self.reach_bins(index);
@@ -401,7 +401,7 @@ impl Feedback {
         };
         notch.rest = life;
         if notch.depth_db() >= deepest {
-            return false;
+            return level_db < LOUD_DB;
         }
         notch.deepen(least(notch.depth_db() + STEP_DB, deepest));
         true
@@ -419,7 +419,8 @@ impl Feedback {
         }
     }
 
-    /// Puts a notch where it howls, or deepens the one that is there. `false` when there is none.
+    /// Puts a notch where it howls, or deepens the one that is there. `false` when that cannot be
+    /// done, and it is loud.
     fn answer(&mut self, howl: Howl) -> bool {
         let life = self.life();
         let near = (0..NOTCHES).find(|index| {
@@ -441,7 +442,7 @@ impl Feedback {
             notch.watch = watch;
             let depth_db = notch.depth_db();
             if depth_db >= self.depth_db {
-                return false;
+                return howl.level_db < LOUD_DB;
             }
             let next_db = if depth_db > 0.0 {
                 depth_db + STEP_DB
@@ -452,7 +453,7 @@ impl Feedback {
             return true;
         }
         let Some(notch) = self.notches.iter_mut().find(|notch| notch.is_free()) else {
-            return false;
+            return howl.level_db < LOUD_DB;
         };
         notch.place(howl.bin * self.hz_a_bin);
         notch.deepen(least(FIRST_DB, self.depth_db));
@@ -482,4 +483,17 @@ impl Feedback {
 
 fn least(a: f32, b: f32) -> f32 {
     if a < b { a } else { b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::same_in_any_spans;
+    use crate::Kind;
+
+    #[test]
+    fn spans_do_not_matter() {
+        same_in_any_spans(Kind::Feedback, 48_000);
+        same_in_any_spans(Kind::Feedback, 44_100);
+        same_in_any_spans(Kind::Feedback, 8_000);
+    }
 }

@@ -246,6 +246,7 @@ impl Room {
         let mut room = Convolver::new(&response);
         let mut heard = vec![0.0; BLOCK];
         let mut out = Vec::with_capacity(source.len());
+        let mut heard_by_mic = Vec::with_capacity(source.len());
         let mut reports = Vec::new();
         rig.block = BLOCK;
         for source in source.chunks_exact(BLOCK) {
@@ -258,18 +259,25 @@ impl Room {
             let [left, _] = rig.run(&[&mic]);
             heard = room.block(&left);
             out.extend(left);
+            heard_by_mic.extend(mic);
             let news = rig.take_reports().into_iter();
             reports.extend(
                 news.filter(|report| matches!(report, Report::Notch { .. } | Report::Howl { .. }))
                     .map(|report| (out.len(), report)),
             );
         }
-        Run { out, reports }
+        Run {
+            mic: heard_by_mic,
+            out,
+            reports,
+        }
     }
 }
 
 /// What came of it.
 pub struct Run {
+    /// What the microphone gave.
+    pub mic: Vec<f32>,
     /// The master.
     pub out: Vec<f32>,
     /// What feedback said, each with the frame at which it was read.
