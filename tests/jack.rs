@@ -23,6 +23,7 @@ use rigd::rig::{State, Track};
 use rigd::ring::rings;
 use rigd::run;
 use rigd::session::Role;
+use rigd_rt::report::METER_FRAMES;
 use rigd_rt::{Engine, Kind};
 use serde_json::{Value, json};
 
@@ -221,6 +222,8 @@ impl Rig {
 /// Plays and records; both begin in the same block.
 #[derive(Default)]
 struct Tape {
+    /// Blocks that the player was asked for.
+    blocks: AtomicUsize,
     is_rolling: AtomicBool,
     recorded: AtomicUsize,
 }
@@ -237,6 +240,7 @@ impl ProcessHandler for Player {
     fn process(&mut self, _: &Client, scope: &ProcessScope) -> Control {
         let block = self.port.as_mut_slice(scope);
         block.fill(0.0);
+        self.tape.blocks.fetch_add(1, Ordering::Relaxed);
         if self.roll.load(Ordering::Acquire) {
             self.tape.is_rolling.store(true, Ordering::Release);
             let rest = &self.sound[self.at..];
@@ -326,6 +330,11 @@ impl Loop {
         ] {
             client.connect_ports_by_name(from, to).unwrap();
         }
+        // The server takes a new graph up with one of its next blocks.
+        let before = self.tape.blocks.load(Ordering::Relaxed);
+        wait_for("the new graph", || {
+            (self.tape.blocks.load(Ordering::Relaxed) > before + 4).then_some(())
+        });
     }
 
     /// Plays everything, and gives what came back; `meanwhile` is done again and again.
@@ -485,7 +494,9 @@ fn a_whole_chain_sounds_bit_by_bit_as_without_jack() {
     let earliest = rig.desk.telemetry().frame() as usize / BLOCK * BLOCK;
     let heard = through.play(|| rig.go_on());
     let heard: Vec<[u32; 2]> = heard.iter().map(|frame| frame.map(f32::to_bits)).collect();
-    rig.run_for(1024);
+    // Past the next meter window, by which the engine tells where it is.
+    rig.go_on();
+    rig.run_for(2 * METER_FRAMES);
     let latest = rig.desk.telemetry().frame() as usize - sound.len();
     // At which of the engine's blocks the sound came is not known from outside.
     let mut starts = (earliest..=latest).step_by(BLOCK);
