@@ -137,7 +137,7 @@ impl Stage {
             &file::format(rate, block, device_channels, file_channels),
             MicFeed::InOrder,
         );
-        let mut state = State::new(run::tracks(config), wiring.clone(), pool_samples);
+        let mut state = run::new_rig(config, wiring.clone(), pool_samples);
         let (commands, dropped) = state.build(wiring);
         if let Some(id) = dropped.first() {
             return Err(Failure::usage(format!(

@@ -27,6 +27,7 @@ use crate::backend::{self, Deck, Wanted};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
 use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake};
+use crate::rig::karaoke;
 use crate::rig::state::Wiring;
 use crate::rig::{State, Track};
 use crate::ring::rings;
@@ -55,8 +56,9 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     let (format, mic_feed) = (backend.format(), backend.mic_feed());
     let (control_ends, engine_ends) = rings();
     let pool = pool(&config);
-    let state = State::new(tracks(&config), Wiring::new(&format, mic_feed), pool.len());
     let pool_samples = pool.len();
+    let wiring = Wiring::new(&format, mic_feed);
+    let state = new_rig(&config, wiring, pool_samples);
     let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));
     let deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
     let (stop, stopped) = watch::channel(false);
@@ -211,9 +213,19 @@ pub fn pool_of(samples: usize) -> &'static mut [f32] {
     pool
 }
 
-/// The tracks of the settings.
-pub fn tracks(config: &Config) -> Vec<Track> {
-    config.tracks.iter().map(Track::from_settings).collect()
+/// The rig of the settings.
+pub fn new_rig(config: &Config, wiring: Wiring, pool_samples: usize) -> State {
+    let tracks = config.tracks.iter().map(Track::from_settings).collect();
+    let mut state = State::new(tracks, wiring, pool_samples);
+    if config.preset == "karaoke" {
+        for reject in karaoke::set_up(&mut state) {
+            log::warn!(
+                "of the karaoke preset something is left out: {}",
+                reject.sentence()
+            );
+        }
+    }
+    state
 }
 
 fn fixed(config: &Config) -> Fixed {

@@ -3,8 +3,9 @@
 //! Frames leave in the order they came. What a client asked for (replies, errors, acks, snapshots)
 //! is never dropped: its connection stops reading requests while [`REPLIES_MAX`] of them, or
 //! [`REPLIES_BYTES_MAX`] bytes, wait.
-//! Changes of others coalesce by parameter once a backlog has formed, and past the bound all of them
-//! give way to one fresh snapshot. Meters are replaced by newer ones.
+//! Changes of others coalesce by parameter once a backlog has formed (but not across a reply: what a
+//! reply says agrees with what was heard before it), and past the bound all of them give way to one
+//! fresh snapshot. Meters are replaced by newer ones.
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
@@ -47,6 +48,7 @@ pub struct Outbox {
     replies_bytes: usize,
     /// Entries whose message is gone.
     blanks: usize,
+    /// Where a parameter's newest change waits, if no reply waits behind it.
     newest: HashMap<Key, u64>,
     droppable: Option<u64>,
     is_lagging: bool,
@@ -73,6 +75,7 @@ impl Outbox {
 
     /// What the client asked for.
     pub fn reply(&mut self, message: Message) {
+        self.newest.clear();
         self.replies += 1;
         self.replies_bytes += message.len();
         self.push(message, What::Reply);
@@ -219,11 +222,12 @@ impl Outbox {
         self.droppable = None;
         for (number, entry) in (self.first..).zip(&self.entries) {
             match entry.what {
+                What::Reply => self.newest.clear(),
                 What::Change(Some(key)) => {
                     self.newest.insert(key, number);
                 }
+                What::Change(None) => {}
                 What::Droppable => self.droppable = Some(number),
-                _ => {}
             }
         }
     }
@@ -281,6 +285,20 @@ mod tests {
                 .map(|step| format!("{}={step}", step % 10))
                 .collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn what_was_heard_before_a_reply_is_not_older_than_the_reply() {
+        let mut outbox = Outbox::new(1000);
+        for step in 0..100 {
+            outbox.change(text(&format!("other {step}")), None);
+        }
+        outbox.change(text("a1"), Some(1));
+        outbox.reply(text("snapshot with a1"));
+        for step in 2..10 {
+            outbox.change(text(&format!("a{step}")), Some(1));
+        }
+        assert_eq!(drain(&mut outbox)[100..], ["a1", "snapshot with a1", "a9"]);
     }
 
     #[test]

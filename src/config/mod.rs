@@ -59,7 +59,9 @@ settings! {
     /// Writes every message to the log: helps to find a fault, and fills the log with what people
     /// do.
     pub log_messages: bool = false, Kind::Bool, "";
-    /// The effects that a new rig starts with: "none" (or "") is the master's limiter only.
+    /// What a new rig starts with: "karaoke" is a whole chain on every microphone, a reverb and an echo
+    /// on buses that all share, the music under the voice and a venue's limiter; "none" (or "") is
+    /// the master's limiter only.
     pub preset: String = String::new(), Kind::Text(64), "";
     /// Where to listen, as ADDRESS:PORT; "0.0.0.0:8000" is every network of this box, so set
     /// allow_anonymous in so many words with it.

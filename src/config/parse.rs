@@ -382,16 +382,10 @@ impl<'a> Parser<'a> {
             self.fault_of("", "agent_id", message);
         }
         match self.config.preset.as_str() {
-            "" | "none" => (),
-            "karaoke" => self.fault_of(
-                "",
-                "preset",
-                "\"karaoke\" is not part of this version of rigd yet: leave it out, or set \
-                 \"none\""
-                    .into(),
-            ),
+            "" | "none" | "karaoke" => (),
             other => {
-                let message = format!("names no preset of rigd: \"{other}\"; set \"none\"");
+                let message =
+                    format!("names no preset of rigd: \"{other}\"; set \"karaoke\" or \"none\"");
                 self.fault_of("", "preset", message);
             }
         }

@@ -8,19 +8,21 @@
 //! | `receive.rs` | a message comes in |
 //! | `handover.rs` | groups on their way to the engine |
 //! | `settle.rs` | a group is applied: replies, broadcasts, acks |
+//! | `howls.rs` | what `feedback` effects do by themselves |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
 //! when the engine has applied it; [`Desk::tick`] moves everything that waits for time or engine.
 
 mod client;
 mod handover;
+mod howls;
 mod receive;
 mod settle;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use rigd_rt::Report;
+use rigd_rt::{Kind, Report};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -38,6 +40,7 @@ use crate::ring::ControlEnds;
 use crate::session::Role;
 use crate::telemetry::Telemetry;
 use handover::Handover;
+use howls::Howls;
 use settle::{Origin, View};
 
 /// How often the report ring is looked at while somebody waits for the engine.
@@ -77,6 +80,7 @@ pub struct Desk {
     next_client: u64,
     next_batch: u64,
     views: HashMap<String, View>,
+    howls: Howls,
     /// Number of the newest change that everyone was told.
     settled_seq: u64,
     telemetry: Telemetry,
@@ -97,6 +101,7 @@ impl Desk {
             next_client: 0,
             next_batch: 0,
             views: HashMap::new(),
+            howls: Howls::default(),
             telemetry: Telemetry::default(),
             backend_trouble: None,
             started: Instant::now(),
@@ -110,6 +115,11 @@ impl Desk {
             log::warn!(
                 "the plugin {id} was dropped: its delay memory does not fit (audio.delay_pool_mb)"
             );
+        }
+        // A new engine has no notches.
+        let plugins = self.state.tracks.iter().flat_map(|track| &track.plugins);
+        for plugin in plugins.filter(|plugin| plugin.kind == Kind::Feedback) {
+            self.howls.mark(&plugin.id);
         }
         self.telemetry.attached(format);
         // It has yet to say something; until it could have, it counts as alive.
@@ -174,6 +184,7 @@ impl Desk {
         self.flush_due(now);
         self.give_up_waiting(now);
         self.send_views(now);
+        self.send_howls(now);
         self.send_meters(now);
         if self.handover.is_waiting() {
             return Wake::Often;
@@ -187,7 +198,12 @@ impl Desk {
             .values()
             .filter_map(|client| client.meters.as_ref().map(|meters| meters.due));
         let views = self.views.values().filter_map(View::due);
-        let next = due.into_iter().chain(meters).chain(views).min();
+        let next = due
+            .into_iter()
+            .chain(meters)
+            .chain(views)
+            .chain(self.howls.due())
+            .min();
         let idle = now + IDLE_LOOK_EVERY;
         Wake::At(next.map_or(idle, |next| next.min(idle)))
     }
@@ -242,6 +258,9 @@ impl Desk {
                     }
                 }
                 Report::Pulse { frame, mended } => self.telemetry.pulse(frame, mended),
+                Report::Notch { slot, .. } | Report::Howl { slot, .. } => {
+                    self.note_howl(slot, &report);
+                }
                 Report::Load { xruns, mean, worst } => self.telemetry.load(xruns, mean, worst),
             }
         }

@@ -190,6 +190,12 @@ impl Desk {
                 self.say_when_settled(origin, &data, now);
                 Ok(())
             }
+            Body::ChainsGet => {
+                let data =
+                    object(json!({ "presets": views::chains(&self.state), "success": true }));
+                self.say_when_settled(origin, &data, now);
+                Ok(())
+            }
             Body::TrackList => {
                 let data = object(json!({ "tracks": views::tracks(&self.state), "success": true }));
                 self.say_when_settled(origin, &data, now);
@@ -374,7 +380,7 @@ impl Desk {
     fn parameters(&self, at: &PluginRef, origin: &Origin) -> Result<Map<String, Value>, Reject> {
         let (track, plugin) = self.state.locate(at)?;
         let parameters = views::Parameters(plugin.kind, &plugin.values);
-        Ok(object(if origin.kind.is_legacy(origin.dialect) {
+        let mut data = object(if origin.kind.is_legacy(origin.dialect) {
             json!({ "pluginId": plugin.id, "parameters": parameters, "bypassed": plugin.bypassed, "success": true })
         } else {
             json!({
@@ -385,7 +391,11 @@ impl Desk {
                 "bypassed": plugin.bypassed,
                 "success": true,
             })
-        }))
+        });
+        if plugin.kind == rigd_rt::Kind::Feedback {
+            data.extend(views::howl(&plugin.howl));
+        }
+        Ok(data)
     }
 
     fn snapshot(&self, origin: &Origin, now: Instant) -> Utf8Bytes {

@@ -341,10 +341,14 @@ impl Desk {
                     );
                     client.answer(origin, seq, seq.map(|_| at), &data);
                 }
-                (None, [(change, _)]) => {
+                // Of several changes the last one says what they came to.
+                (None, [.., (change, _)]) => {
                     let extra = match &change.what {
                         What::PresetSaved { kind, .. } => Some(views::object(
                             json!({ "presets": views::presets(&self.state.presets, *kind) }),
+                        )),
+                        What::ChainSaved { .. } => Some(views::object(
+                            json!({ "presets": views::chains(&self.state) }),
                         )),
                         _ => None,
                     };
@@ -360,7 +364,7 @@ impl Desk {
                     );
                     client.answer(origin, seq, Some(at), &data);
                 }
-                _ => {}
+                (None, []) => {}
             }
         }
     }
@@ -480,7 +484,8 @@ impl Client {
     }
 }
 
-fn hash(value: &impl Hash) -> Key {
+/// Names something for coalescing.
+pub fn hash(value: &impl Hash) -> Key {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

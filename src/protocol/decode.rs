@@ -83,6 +83,8 @@ pub enum Body {
     ParametersGet(PluginRef),
     /// A plugin's presets.
     PresetsGet(PluginRef),
+    /// The chains that a microphone can take on.
+    ChainsGet,
     /// Every kind of plugin.
     PluginList,
     /// Every track.
@@ -312,6 +314,15 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
             }
             Body::Change(Request::TrackUpdate { track_id, fields })
         }
+        Kind::TrackPreset => Body::Change(Request::ChainLoad {
+            track_id: data.required("track_id", ID_MAX)?,
+            name: data.required("preset_name", ID_MAX)?,
+        }),
+        Kind::TrackPresetSave => Body::Change(Request::ChainSave {
+            track_id: data.required("track_id", ID_MAX)?,
+            name: printable("preset_name", data.required("preset_name", ID_MAX)?)?,
+        }),
+        Kind::TrackPresetsGet => Body::ChainsGet,
         Kind::RigPanic => Body::Change(Request::Panic(
             match data.string("mode", ID_MAX)?.as_deref() {
                 // Whoever forgets to say how wants it silent.

@@ -53,6 +53,9 @@ pub enum Kind {
     TrackAdd,
     TrackRemove,
     TrackUpdate,
+    TrackPreset,
+    TrackPresetSave,
+    TrackPresetsGet,
     RigPanic,
     RigRestore,
     StateGet,
@@ -89,7 +92,7 @@ const fn old(names: Names, said: &'static str, heard: &'static str) -> Names {
 }
 
 /// In the order of [`Kind`].
-const TABLE: [Names; 25] = [
+const TABLE: [Names; 28] = [
     names(Kind::Auth, "auth", "AUTH"),
     old(
         names(Kind::PluginAdd, "plugin.add", "PLUGIN_ADD"),
@@ -150,6 +153,17 @@ const TABLE: [Names; 25] = [
     names(Kind::TrackAdd, "track.add", "TRACK_ADD"),
     names(Kind::TrackRemove, "track.remove", "TRACK_REMOVE"),
     names(Kind::TrackUpdate, "track.update", "TRACK_UPDATE"),
+    names(Kind::TrackPreset, "track.preset", "TRACK_PRESET"),
+    names(
+        Kind::TrackPresetSave,
+        "track.preset.save",
+        "TRACK_PRESET_SAVE",
+    ),
+    names(
+        Kind::TrackPresetsGet,
+        "track.presets.get",
+        "TRACK_PRESETS_GET",
+    ),
     names(Kind::RigPanic, "rig.panic", "RIG_PANIC"),
     names(Kind::RigRestore, "rig.restore", "RIG_RESTORE"),
     names(Kind::StateGet, "state.get", "STATE_GET"),

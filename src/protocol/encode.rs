@@ -209,6 +209,8 @@ pub fn kind_of(what: &What) -> Kind {
         What::TrackAdded(_) => Kind::TrackAdd,
         What::TrackRemoved { .. } => Kind::TrackRemove,
         What::TrackUpdated(_) => Kind::TrackUpdate,
+        What::ChainLoaded { .. } => Kind::TrackPreset,
+        What::ChainSaved { .. } => Kind::TrackPresetSave,
         What::Panicked(_) => Kind::RigPanic,
         What::Restored => Kind::RigRestore,
     }
@@ -323,6 +325,19 @@ fn put_snake<M: SerializeMap>(what: &What, map: &mut M) -> Result<(), M::Error> 
             let object = track_object(track);
             object.put(map)?;
             map.serialize_entry("track", &object)
+        }
+        What::ChainLoaded { preset_name, track } => {
+            let object = track_object(track);
+            object.put(map)?;
+            map.serialize_entry("preset_name", preset_name)?;
+            map.serialize_entry("track", &object)
+        }
+        What::ChainSaved {
+            track_id,
+            preset_name,
+        } => {
+            map.serialize_entry("track_id", track_id)?;
+            map.serialize_entry("preset_name", preset_name)
         }
         What::TrackRemoved { track_id } => map.serialize_entry("track_id", track_id),
         What::Panicked(mode) => map.serialize_entry("mode", mode_name(*mode)),

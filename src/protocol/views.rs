@@ -5,7 +5,10 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::encode::mode_name;
-use crate::rig::state::{Presets, builtin_path, defaults};
+use crate::rig::chain;
+use crate::rig::howl::Howl;
+use crate::rig::presets::Presets;
+use crate::rig::state::{builtin_path, defaults};
 use crate::rig::{Plugin, State, Track};
 
 /// `{id: value}` for a kind's parameters.
@@ -108,7 +111,27 @@ fn plugin_object(plugin: &Plugin, position: usize) -> Value {
     if let Some(path) = &plugin.substituted_for {
         value["substituted_for"] = json!(path);
     }
+    if let (Kind::Feedback, Value::Object(map)) = (plugin.kind, &mut value) {
+        map.extend(howl(&plugin.howl));
+    }
     value
+}
+
+/// What a `feedback` effect does by itself, in tenths of a Hz and of a dB.
+pub fn howl(howl: &Howl) -> Map<String, Value> {
+    let tenths = |value: f32| (f64::from(value) * 10.0).round() / 10.0;
+    let notches: Vec<Value> = howl
+        .notches()
+        .into_iter()
+        .map(
+            |notch| json!({ "freq_hz": tenths(notch.freq_hz), "depth_db": tenths(notch.depth_db) }),
+        )
+        .collect();
+    object(json!({
+        "notches": notches,
+        "howl_muted": howl.muted,
+        "howl_gain_db": tenths(howl.gain_db),
+    }))
 }
 
 /// Every track, in order.
@@ -155,7 +178,37 @@ pub fn presets(presets: &Presets, kind: Kind) -> Value {
         .of(kind)
         .into_iter()
         .map(|(name, factory, values)| {
-            json!({ "name": name, "factory": factory, "data": Parameters(kind, &values) })
+            let data: Map<String, Value> = values
+                .into_iter()
+                .map(|(id, value)| (id.to_owned(), json!(value)))
+                .collect();
+            json!({ "name": name, "factory": factory, "data": data })
+        })
+        .collect()
+}
+
+/// The chains that a microphone can take on.
+pub fn chains(state: &State) -> Value {
+    chain::all(state)
+        .into_iter()
+        .map(|(name, factory, chain)| {
+            let plugins: Vec<Value> = chain
+                .links
+                .iter()
+                .map(|link| {
+                    json!({
+                        "plugin_path": builtin_path(link.kind),
+                        "bypassed": link.bypassed,
+                        "parameters": Parameters(link.kind, &link.values),
+                    })
+                })
+                .collect();
+            let sends: Map<String, Value> = chain
+                .sends
+                .into_iter()
+                .map(|(bus, level)| (bus, json!(level)))
+                .collect();
+            json!({ "name": name, "factory": factory, "plugins": plugins, "sends": sends })
         })
         .collect()
 }

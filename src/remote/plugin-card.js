@@ -27,8 +27,9 @@ export class PluginCard {
     const locked = track.kind === "master" && this.#id === "limiter";
     this.#find(".name").textContent = name;
     this.#find(".fold").addEventListener("click", () => this.#fold());
+    this.#button("preset", `Presets of ${name}`, () => actions.choosePreset(track, this.#shown));
     if (locked) {
-      for (const button of this.element.querySelectorAll(".bypass, .tools")) button.remove();
+      for (const button of this.element.querySelectorAll(".bypass, .up, .down, .remove")) button.remove();
     } else {
       this.#find(".locked").remove();
       this.#button("up", `Move ${name} earlier`, () => actions.movePlugin(this.#trackId, this.#id, this.#index - 1));

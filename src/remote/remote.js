@@ -27,6 +27,7 @@ const socket = new RigSocket(`${location.protocol === "https:" ? "wss" : "ws"}:/
 
 const tell = (error) => view.toast(error.message);
 const ask = (type, data) => socket.request(type, data).catch(tell);
+const presets = async (type, data) => (await ask(type, data))?.data.presets ?? [];
 const coalescer = new Coalescer((type, data) => socket.request(type, data), tell);
 
 const view = new View({
@@ -45,6 +46,10 @@ const view = new View({
     ask("plugin.add", { track_id, name, plugin_path, plugin_format }),
   removePlugin: (track_id, plugin_id) => ask("plugin.remove", { track_id, plugin_id }),
   movePlugin: (track_id, plugin_id, position) => ask("plugin.move", { track_id, plugin_id, position }),
+  pluginPresets: (track_id, plugin_id) => presets("plugin.presets.get", { track_id, plugin_id }),
+  loadPreset: (track_id, plugin_id, preset_name) => ask("plugin.preset", { track_id, plugin_id, preset_name }),
+  chainPresets: () => presets("track.presets.get"),
+  loadChain: (track_id, preset_name) => ask("track.preset", { track_id, preset_name }),
   panic: (mode) => ask("rig.panic", { mode }),
   restore: () => ask("rig.restore"),
   rename: (name) => {

@@ -45,6 +45,12 @@ const changes = {
     return withTrack(state, fields.track_id, (track) => ({ ...track, ...fields, by }));
   },
 
+  "track.preset": (state, { track }, by) =>
+    withTrack(state, track.track_id, () => ({
+      ...asTrack(track, by),
+      plugins: track.plugins.map((plugin) => asPlugin(plugin, by)),
+    })),
+
   "track.remove": (state, data) => ({
     ...state,
     tracks: state.tracks.filter((track) => track.track_id !== data.track_id),

@@ -36,6 +36,8 @@ export class TrackCard {
     this.#button("mute", () => actions.setTrack(id, "mute", !this.#shown.mute));
     if (track.kind === "master") this.#find(".solo").remove();
     else this.#button("solo", () => actions.setTrack(id, "solo", !this.#shown.solo));
+    if (track.kind === "mic") this.#button("sound", () => actions.chooseSound(this.#shown));
+    else this.#find(".sound").remove();
     this.#button("add", () => actions.chooseEffect(this.#shown));
     this.#fader = new Slider({
       name: "Volume",
@@ -143,7 +145,7 @@ export class TrackCard {
   #button(kind, onClick) {
     const button = this.#find(`.${kind}`);
     button.dataset.testid = `${kind}-${this.#id}`;
-    button.ariaLabel = `${this.#name}: ${button.textContent.replace("+", "").trim().toLowerCase()}`;
+    button.ariaLabel = `${this.#name}: ${button.textContent.replace(/[+…]/, "").trim().toLowerCase()}`;
     button.addEventListener("click", onClick);
   }
 

@@ -1,4 +1,4 @@
-// The page: one card per track, the emergency bar, the chooser of effects, messages.
+// The page: one card per track, the emergency bar, the chooser of effects and presets, messages.
 //
 // `show(state)` may be called with every change: it draws once per animation frame and only what
 // differs from what is on the page.
@@ -24,11 +24,16 @@ export class View {
   #cards = new Map(); // track_id -> TrackCard
   #meters = new Meters();
   #scheduled = false;
-  #choosing = null;
+  #choices = []; // what the open chooser offers: {name, testid, take()}
   #find = (selector) => document.querySelector(selector);
 
   constructor(actions) {
-    this.#actions = { ...actions, chooseEffect: (track) => this.#openChooser(track) };
+    this.#actions = {
+      ...actions,
+      chooseEffect: (track) => this.#chooseEffect(track),
+      chooseSound: (track) => this.#chooseSound(track),
+      choosePreset: (track, plugin) => this.#choosePreset(track, plugin),
+    };
     this.#find(".panic-mute").addEventListener("click", () => actions.panic("mute"));
     this.#find(".panic-dry").addEventListener("click", () => actions.panic("dry"));
     this.#find(".panic-restore").addEventListener("click", () => actions.restore());
@@ -140,24 +145,55 @@ export class View {
     return this.#catalogue.find((kind) => kind.plugin_path === plugin_path) ?? this.#catalogue.find((kind) => kind.name === name);
   }
 
-  #openChooser(track) {
-    this.#choosing = track.track_id;
-    this.#find("#chooser-title").textContent = `Add an effect to ${track.name}`;
-    const choices = this.#catalogue.map((kind, index) => {
+  #chooseEffect(track) {
+    const choices = this.#catalogue.map((kind) => ({
+      name: kind.name,
+      testid: `effect-choice-${kind.plugin_path?.replace(/^builtin:/, "") ?? kind.name}`,
+      take: () => this.#actions.addPlugin(track.track_id, kind),
+    }));
+    this.#open(`Add an effect to ${track.name}`, choices);
+  }
+
+  async #chooseSound(track) {
+    const presets = await this.#actions.chainPresets();
+    const choices = presets.map(({ name }) => ({
+      name,
+      testid: `sound-choice-${name}`,
+      take: () => this.#actions.loadChain(track.track_id, name),
+    }));
+    this.#open(`Sound of ${track.name}`, choices);
+  }
+
+  async #choosePreset(track, plugin) {
+    const presets = await this.#actions.pluginPresets(track.track_id, plugin.plugin_id);
+    const choices = presets.map(({ name }) => ({
+      name,
+      testid: `preset-choice-${name}`,
+      take: () => this.#actions.loadPreset(track.track_id, plugin.plugin_id, name),
+    }));
+    this.#open(`Presets of ${plugin.name}`, choices);
+  }
+
+  #open(title, choices) {
+    const chooser = this.#find(".chooser");
+    if (chooser.open) return;
+    this.#choices = choices;
+    this.#find("#chooser-title").textContent = title;
+    const buttons = choices.map(({ name, testid }, index) => {
       const button = document.createElement("button");
       button.value = index;
       button.className = "choice";
-      button.textContent = kind.name;
-      button.dataset.testid = `effect-choice-${kind.plugin_path?.replace(/^builtin:/, "") ?? kind.name}`;
+      button.textContent = name;
+      button.dataset.testid = testid;
       return button;
     });
-    this.#find(".choices").replaceChildren(...choices);
-    this.#find(".chooser").returnValue = "";
-    this.#find(".chooser").showModal();
+    this.#find(".choices").replaceChildren(...buttons);
+    chooser.returnValue = "";
+    chooser.showModal();
   }
 
   #chosen(index) {
-    if (index !== "") this.#actions.addPlugin(this.#choosing, this.#catalogue[Number(index)]);
+    if (index !== "") this.#choices[Number(index)]?.take();
   }
 }
 

@@ -4,12 +4,14 @@
 use rigd_rt::{CHAIN_MAX, Command, Kind, Param};
 use serde_json::Value;
 
+use super::chain;
 use super::change::{Change, What};
+use super::howl::Howl;
+use super::presets::{PRESETS_MAX, Presets};
 use super::reject::Reject;
 use super::request::{ParameterChange, PluginRef, Request};
 use super::state::{
-    PRESETS_MAX, Plugin, Presets, State, Track, builtin_path, defaults, plugin_commands,
-    set_commands,
+    Plugin, State, Track, builtin_path, defaults, parameter, plugin_commands, set_commands,
 };
 use super::tracks;
 
@@ -89,7 +91,8 @@ impl State {
 
 /// Applies a request, or refuses it and changes nothing. Pure.
 pub fn apply(state: &mut State, request: Request) -> Result<Accepted, Reject> {
-    let accepted = dispatch(state, request)?;
+    let mut accepted = dispatch(state, request)?;
+    accepted.commands.extend(state.sidechains());
     for change in &accepted.changes {
         if let Some(plugin) = change.what.plugin_id().and_then(|id| state.plugin_mut(id)) {
             plugin.seq = change.seq;
@@ -98,7 +101,7 @@ pub fn apply(state: &mut State, request: Request) -> Result<Accepted, Reject> {
     Ok(accepted)
 }
 
-fn dispatch(state: &mut State, request: Request) -> Result<Accepted, Reject> {
+pub(super) fn dispatch(state: &mut State, request: Request) -> Result<Accepted, Reject> {
     match request {
         Request::PluginAdd {
             track_id,
@@ -121,6 +124,8 @@ fn dispatch(state: &mut State, request: Request) -> Result<Accepted, Reject> {
         } => tracks::add(state, track_id, kind, fields),
         Request::TrackRemove { track_id } => tracks::remove(state, &track_id),
         Request::TrackUpdate { track_id, fields } => tracks::update(state, &track_id, fields),
+        Request::ChainLoad { track_id, name } => chain::load(state, &track_id, &name),
+        Request::ChainSave { track_id, name } => chain::save(state, &track_id, name),
         Request::Panic(mode) => {
             state.panic = Some(mode);
             Ok(Accepted::one(
@@ -358,7 +363,41 @@ fn plugin_add(
         Some(position) => position_in(&position, last)?,
         None => last,
     };
-    if chain.len() >= CHAIN_MAX {
+    let new = NewPlugin {
+        kind,
+        name,
+        id: plugin_id,
+        values: defaults(kind),
+        substituted_for,
+    };
+    insert_plugin(state, track, position, new)
+}
+
+/// A plugin that is to be.
+pub(super) struct NewPlugin {
+    pub kind: Kind,
+    pub name: String,
+    /// Free in the rig; `None` to have one made.
+    pub id: Option<String>,
+    pub values: Vec<f64>,
+    pub substituted_for: Option<String>,
+}
+
+/// Puts a plugin into a chain, if there is room for it.
+pub(super) fn insert_plugin(
+    state: &mut State,
+    track: usize,
+    position: usize,
+    new: NewPlugin,
+) -> Result<Accepted, Reject> {
+    let NewPlugin {
+        kind,
+        name,
+        id,
+        values,
+        substituted_for,
+    } = new;
+    if state.tracks[track].plugins.len() >= CHAIN_MAX {
         return Err(Reject::Capacity {
             what: "plugins on this track",
             limit: CHAIN_MAX as u64,
@@ -371,23 +410,24 @@ fn plugin_add(
             limit: samples,
         });
     };
-    let id = plugin_id.unwrap_or_else(|| state.new_plugin_id(kind));
+    let id = id.unwrap_or_else(|| state.new_plugin_id(kind));
     let plugin = Plugin {
         id: id.clone(),
         name: name.clone(),
         kind,
-        values: defaults(kind),
+        values: values.clone(),
         bypassed: false,
         substituted_for: substituted_for.clone(),
         seq: 0,
+        howl: Howl::default(),
         slot,
         memory,
+        sidechain: 0,
     };
     let commands = plugin_commands(&plugin, state.tracks[track].place, position);
-    let values = plugin.values.clone();
     state.tracks[track].plugins.insert(position, plugin);
     let what = What::PluginAdded {
-        track_id,
+        track_id: state.tracks[track].id.clone(),
         plugin_id: id,
         name,
         kind,
@@ -503,10 +543,19 @@ fn plugin_preset(
             }
             values
         }
-        (None, Some(name)) => state.presets.find(found.kind, name).ok_or_else(|| {
-            let kind = found.kind.name();
-            Reject::PresetLoadFailed(format!("there is no preset \"{name}\" for \"{kind}\""))
-        })?,
+        (None, Some(name)) => {
+            let named = state.presets.find(found.kind, name).ok_or_else(|| {
+                let kind = found.kind.name();
+                Reject::PresetLoadFailed(format!("there is no preset \"{name}\" for \"{kind}\""))
+            })?;
+            let mut values = found.values.clone();
+            for (id, value) in named {
+                if let Some((index, _)) = parameter(found.kind, id) {
+                    values[index] = value;
+                }
+            }
+            values
+        }
         (None, None) => {
             return Err(Reject::field(
                 "preset_name",
@@ -533,7 +582,7 @@ fn preset_save(state: &mut State, at: &PluginRef, name: String) -> Result<Accept
     let track_id = state.tracks[track].id.clone();
     let plugin = &state.tracks[track].plugins[plugin];
     let (kind, plugin_id, values) = (plugin.kind, plugin.id.clone(), plugin.values.clone());
-    if Presets::is_factory(&name) {
+    if Presets::is_factory(kind, &name) {
         return Err(Reject::PresetLoadFailed(format!(
             "\"{name}\" came with the box; choose another name"
         )));

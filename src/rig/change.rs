@@ -104,6 +104,20 @@ pub enum What {
     },
     /// A track is different.
     TrackUpdated(Box<Track>),
+    /// A microphone has a whole new chain; the changes that made it so come before this one.
+    ChainLoaded {
+        /// The chain's name.
+        preset_name: String,
+        /// The track as it is now.
+        track: Box<Track>,
+    },
+    /// A chain was kept.
+    ChainSaved {
+        /// The track that it was taken from.
+        track_id: String,
+        /// Its name.
+        preset_name: String,
+    },
     /// The rig was made safe.
     Panicked(PanicMode),
     /// And is as it was.

@@ -3,7 +3,10 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | `state.rs` | tracks, plugins, presets, panic: what is |
+//! | `state.rs` | tracks, plugins, panic: what is |
+//! | `presets.rs` | values for one effect, under a name |
+//! | `chain.rs` | whole chains for a microphone, under a name |
+//! | `karaoke.rs` | the rig that `preset = "karaoke"` starts with |
 //! | `request.rs` | what may be asked |
 //! | `change.rs` | what an accepted request did: numbered, and told to everyone |
 //! | `reject.rs` | why a request was refused |
@@ -14,8 +17,12 @@
 
 pub mod apply;
 pub mod batch;
+pub mod chain;
 pub mod change;
+pub mod howl;
+pub mod karaoke;
 pub mod places;
+pub mod presets;
 pub mod reject;
 pub mod request;
 pub mod state;

@@ -119,6 +119,20 @@ pub enum Request {
         /// What.
         fields: TrackFields,
     },
+    /// A microphone takes on a whole chain.
+    ChainLoad {
+        /// Which track.
+        track_id: String,
+        /// Which chain.
+        name: String,
+    },
+    /// A microphone's chain is kept under a name.
+    ChainSave {
+        /// Which track.
+        track_id: String,
+        /// The name.
+        name: String,
+    },
     /// Make it safe.
     Panic(PanicMode),
     /// As it was before.
@@ -138,6 +152,8 @@ impl Request {
                 | Request::TrackAdd { .. }
                 | Request::TrackRemove { .. }
                 | Request::TrackUpdate { .. }
+                | Request::ChainLoad { .. }
+                | Request::ChainSave { .. }
         )
     }
 }

@@ -1,19 +1,18 @@
 //! What is: tracks in order, each with its chain; presets; panic. Plus where each of them lives in
 //! the engine, so that the whole engine can be built from the state at any time ([`State::build`]).
 
-use std::collections::BTreeMap;
-
 use rigd_rt::command::{NO_CHANNEL, TrackLevel};
-use rigd_rt::{CHANNELS_MAX, Command, Kind, PanicMode, Param, TRACK_PLACES, TrackKind};
+use rigd_rt::{CHANNELS_MAX, Command, Kind, PanicMode, Param, Report, TRACK_PLACES, TrackKind};
 
+use super::chain::Chains;
+use super::howl::Howl;
 use super::places::{Memory, Places};
+use super::presets::Presets;
 use crate::backend::Format;
 use crate::config::{self, TrackInput};
 
 /// The id of its limiter, which is always there and always last.
 pub const LIMITER: &str = "limiter";
-/// Presets that users can keep for one kind of effect.
-pub const PRESETS_MAX: usize = 128;
 
 /// How microphones find their channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +65,12 @@ pub struct Plugin {
     pub substituted_for: Option<String>,
     /// Number of the newest change to it.
     pub seq: u64,
+    /// Of `feedback`: what it does by itself. Measured, not set: no change, and not kept.
+    pub howl: Howl,
     pub(super) slot: u8,
     pub(super) memory: Memory,
+    /// Places of the tracks that it listens to, as the engine was told.
+    pub(super) sidechain: u32,
 }
 
 impl Plugin {
@@ -184,51 +187,6 @@ impl Track {
     }
 }
 
-/// Kept values by kind of effect and name.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Presets(BTreeMap<&'static str, BTreeMap<String, Vec<f64>>>);
-
-/// The name of the preset that every effect has.
-const FACTORY: &str = "Default";
-
-impl Presets {
-    /// Name, whether it came with the box, values: those of the box first.
-    pub fn of(&self, kind: Kind) -> Vec<(String, bool, Vec<f64>)> {
-        let factory = std::iter::once((FACTORY.to_owned(), true, defaults(kind)));
-        let kept = self.0.get(kind.name()).into_iter().flatten();
-        factory
-            .chain(kept.map(|(name, values)| (name.clone(), false, values.clone())))
-            .collect()
-    }
-
-    /// The values under a name.
-    pub fn find(&self, kind: Kind, name: &str) -> Option<Vec<f64>> {
-        if name == FACTORY {
-            return Some(defaults(kind));
-        }
-        self.0.get(kind.name())?.get(name).cloned()
-    }
-
-    /// Whether the box came with it.
-    pub fn is_factory(name: &str) -> bool {
-        name == FACTORY
-    }
-
-    /// Whether one more name fits.
-    pub fn has_room(&self, kind: Kind, name: &str) -> bool {
-        let kept = self.0.get(kind.name());
-        kept.is_none_or(|kept| kept.len() < PRESETS_MAX || kept.contains_key(name))
-    }
-
-    /// Keeps values under a name.
-    pub fn keep(&mut self, kind: Kind, name: &str, values: Vec<f64>) {
-        self.0
-            .entry(kind.name())
-            .or_default()
-            .insert(name.to_owned(), values);
-    }
-}
-
 /// What the engine's inputs are.
 #[derive(Clone, Debug)]
 pub struct Wiring {
@@ -309,6 +267,8 @@ pub struct State {
     pub panic: Option<PanicMode>,
     /// Kept values.
     pub presets: Presets,
+    /// Kept chains.
+    pub chains: Chains,
     pub(super) places: Places,
     pub(super) wiring: Wiring,
     pub(super) plugins_made: u64,
@@ -323,6 +283,7 @@ impl State {
             tracks: Vec::new(),
             panic: None,
             presets: Presets::default(),
+            chains: Chains::default(),
             places: Places::new(pool_samples),
             wiring,
             plugins_made: 0,
@@ -337,8 +298,10 @@ impl State {
                     bypassed: false,
                     substituted_for: None,
                     seq: 0,
+                    howl: Howl::default(),
                     slot: 0,
                     memory: Memory::default(),
+                    sidechain: 0,
                 });
             }
             track.feed = state.feed_for(&track);
@@ -404,6 +367,14 @@ impl State {
         self.places.free_slot(slot);
     }
 
+    /// What a `feedback` effect says of itself; the id of the plugin that lives in the slot.
+    pub fn howl_reported(&mut self, slot: u8, report: &Report) -> Option<&str> {
+        let mut plugins = self.tracks.iter_mut().flat_map(|track| &mut track.plugins);
+        let plugin = plugins.find(|plugin| plugin.slot == slot && plugin.kind == Kind::Feedback)?;
+        plugin.howl.fold(report);
+        Some(&plugin.id)
+    }
+
     /// The engine is done with a removed track.
     pub fn track_freed(&mut self, place: u8) {
         self.places.free_track(place);
@@ -440,7 +411,8 @@ impl State {
                     dropped.push(plugin.id.clone());
                     return false;
                 };
-                (plugin.slot, plugin.memory) = (slot, memory);
+                (plugin.slot, plugin.memory, plugin.sidechain) = (slot, memory, 0);
+                plugin.howl = Howl::default();
                 commands.extend(plugin_commands(plugin, place, position));
                 position += 1;
                 true
@@ -451,8 +423,42 @@ impl State {
         for track in &self.tracks {
             commands.extend(send_commands(track, &self.tracks));
         }
+        commands.extend(self.sidechains());
         commands.push(Command::Panic { mode: self.panic });
         (commands, dropped)
+    }
+
+    /// What tells the engine whom side chains listen to, where that has changed: the microphone that
+    /// `mic` numbers in the order of `track.list` (from 1; 0 is all of them), never an effect's own track.
+    pub(super) fn sidechains(&mut self) -> Vec<Command> {
+        let bits = |track: &Track| 1u32 << track.place;
+        let mics: Vec<u32> = self
+            .tracks
+            .iter()
+            .filter(|track| track.kind == TrackKind::Mic)
+            .map(bits)
+            .collect();
+        let mut commands = Vec::new();
+        for track in &mut self.tracks {
+            let own = bits(track);
+            let ducks = track.plugins.iter_mut();
+            for plugin in ducks.filter(|plugin| plugin.kind == Kind::Duck) {
+                let mic = plugin.values.first().map_or(0, |mic| *mic as usize);
+                let heard = match mic.checked_sub(1) {
+                    None => mics.iter().fold(0, |all, mic| all | mic),
+                    Some(index) => mics.get(index).copied().unwrap_or(0),
+                };
+                let heard = heard & !own;
+                if plugin.sidechain != heard {
+                    plugin.sidechain = heard;
+                    commands.push(Command::Sidechain {
+                        slot: plugin.slot,
+                        places: heard,
+                    });
+                }
+            }
+        }
+        commands
     }
 
     /// The lowest of a file's channels that no other mic has.

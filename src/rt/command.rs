@@ -159,6 +159,13 @@ pub enum Command {
         /// Value in the parameter's own unit.
         value: f32,
     },
+    /// Whom an effect's side chain listens to.
+    Sidechain {
+        /// Slot.
+        slot: u8,
+        /// Places of tracks, a bit each (bit 0: place 0).
+        places: u32,
+    },
     /// `rig.panic`, and `None` for `rig.restore`.
     Panic {
         /// What to do.
@@ -169,6 +176,7 @@ pub enum Command {
 // The ring's cost is this size; the realtime thread must never run a destructor.
 const _: () = assert!(core::mem::size_of::<Command>() <= 24);
 const _: () = assert!(!core::mem::needs_drop::<Command>());
+const _: () = assert!(crate::TRACK_PLACES <= u32::BITS as usize);
 
 /// Where the engine reads commands from (a wait-free ring, or a slice in a test). Realtime thread.
 pub trait Inbox {

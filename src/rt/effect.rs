@@ -1,6 +1,8 @@
 //! The kinds of effect and their parameters: what both sides of the ring know of them.
 
-use crate::effects::{compressor, deesser, echo, eq, gain, gate, hpf, limiter, reverb};
+use crate::effects::{
+    compressor, deesser, duck, echo, eq, feedback, gain, gate, hpf, limiter, reverb,
+};
 
 /// How a control for a parameter should move between its ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +55,15 @@ pub enum Kind {
     Reverb,
     /// Look-ahead true-peak limiter.
     Limiter,
+    /// Takes music down while somebody speaks.
+    Duck,
+    /// Hears howls and puts notches where they are.
+    Feedback,
 }
 
 impl Kind {
-    /// Every kind, in the order of the wire's table.
-    pub const ALL: [Kind; 9] = [
+    /// Every kind, in the order of the wire's table, and behind them those that it only names.
+    pub const ALL: [Kind; 11] = [
         Kind::Gain,
         Kind::Hpf,
         Kind::Gate,
@@ -67,6 +73,8 @@ impl Kind {
         Kind::Echo,
         Kind::Reverb,
         Kind::Limiter,
+        Kind::Duck,
+        Kind::Feedback,
     ];
 
     /// Its name on the wire, behind `builtin:`.
@@ -81,6 +89,8 @@ impl Kind {
             Kind::Echo => "echo",
             Kind::Reverb => "reverb",
             Kind::Limiter => "limiter",
+            Kind::Duck => "duck",
+            Kind::Feedback => "feedback",
         }
     }
 }
@@ -134,16 +144,25 @@ impl Kind {
             Kind::Echo => &echo::PARAMS,
             Kind::Reverb => &reverb::PARAMS,
             Kind::Limiter => &limiter::PARAMS,
+            Kind::Duck => &duck::PARAMS,
+            Kind::Feedback => &feedback::PARAMS,
         }
     }
 
     /// Delay memory that it needs, in samples of the pool, at a rate in Hz.
     pub fn memory(self, sample_rate_hz: u32) -> usize {
         match self {
-            Kind::Gain | Kind::Hpf | Kind::Compressor | Kind::Gate | Kind::Eq | Kind::Deesser => 0,
+            Kind::Gain
+            | Kind::Hpf
+            | Kind::Compressor
+            | Kind::Gate
+            | Kind::Eq
+            | Kind::Deesser
+            | Kind::Duck => 0,
             Kind::Echo => echo::memory(sample_rate_hz),
             Kind::Reverb => reverb::memory(sample_rate_hz),
             Kind::Limiter => limiter::memory(sample_rate_hz),
+            Kind::Feedback => feedback::memory(sample_rate_hz),
         }
     }
 
@@ -157,7 +176,9 @@ impl Kind {
             | Kind::Gate
             | Kind::Eq
             | Kind::Echo
-            | Kind::Deesser => 0,
+            | Kind::Deesser
+            | Kind::Duck
+            | Kind::Feedback => 0,
             Kind::Limiter => limiter::latency_frames(sample_rate_hz),
         }
     }

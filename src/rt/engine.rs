@@ -1,6 +1,8 @@
 //! One block: groups take effect, spans go through tracks, buses and master, meters are read.
 
 use crate::command::{Command, Inbox, PanicMode, TrackKind};
+use crate::decibel;
+use crate::effects::feedback::Twiddles;
 use crate::effects::limiter::TruePeak;
 use crate::mixer::Mixer;
 use crate::ramp::Ramp;
@@ -30,6 +32,10 @@ pub struct Engine {
     mixer: Mixer,
     /// What each bus, and the master, has been sent in this span.
     sums: [[Frame; GRID]; TRACK_PLACES],
+    /// What side chains hear: each track's peak, behind its fader, in the last cell of the grid and so
+    /// far in this one.
+    keys: [f32; TRACK_PLACES],
+    peaks: [f32; TRACK_PLACES],
     /// The last thing that sound goes through: `rig.panic`'s mute.
     safety: Ramp,
     mended: u32,
@@ -46,9 +52,12 @@ impl Engine {
             pool,
             tables: Tables {
                 true_peak: TruePeak::new(sample_rate_hz),
+                twiddles: Twiddles::new(),
             },
             mixer: Mixer::new(sample_rate_hz),
             sums: [[[0.0; 2]; GRID]; TRACK_PLACES],
+            keys: [0.0; TRACK_PLACES],
+            peaks: [0.0; TRACK_PLACES],
             safety: Ramp::new(1.0),
             mended: 0,
         }
@@ -171,6 +180,7 @@ impl Engine {
             self.mixer.report_freed(outbox);
             self.mixer.settle(self.is_running);
             self.mixer.clear(GRID, self.pool);
+            self.keys = core::mem::replace(&mut self.peaks, [0.0; TRACK_PLACES]);
         }
         self.is_running = true;
         for sum in &mut self.sums {
@@ -246,11 +256,19 @@ impl Engine {
         track.fresh = false;
         for number in &track.chain {
             if let Some(slot) = slots.get_mut(usize::from(*number)) {
-                slot.process(span, self.pool, &self.tables, on_grid);
+                slot.process(span, self.pool, &self.tables, &self.keys, on_grid);
             }
         }
         track.fade(span);
         track.measure(span);
+        if let Some(peak) = self.peaks.get_mut(place) {
+            for frame in span.iter() {
+                let here = decibel::peak(*frame);
+                if here > *peak {
+                    *peak = here;
+                }
+            }
+        }
         for send in &mut track.sends {
             let Some(sum) = self.sums.get_mut(usize::from(send.bus)) else {
                 continue;
@@ -314,7 +332,7 @@ impl Engine {
             }
             let number = track.chain.get(index).copied().unwrap_or(u8::MAX);
             if let Some(slot) = slots.get_mut(usize::from(number)) {
-                slot.process(span, self.pool, &self.tables, on_grid);
+                slot.process(span, self.pool, &self.tables, &self.keys, on_grid);
             }
             if last.is_none() && index + 1 == end {
                 track.fade(span);
@@ -339,6 +357,11 @@ impl Engine {
                 }
                 if slot.take_poisoned() {
                     self.mended = self.mended.wrapping_add(1);
+                }
+                while outbox.room() > RESERVE
+                    && let Some(news) = slot.effect.take_news(*number)
+                {
+                    outbox.push(news);
                 }
             }
             if outbox.room() > RESERVE {

@@ -14,6 +14,7 @@
 //! | `slot.rs` | one effect's place: crossfades, clearing |
 //! | `effects/` | one algorithm a file |
 //! | `ramp.rs`, `svf.rs` | how numbers move; the filter that may be modulated |
+//! | `switch.rs` | a switch that a level operates |
 //! | `section.rs` | a section of an equaliser on that filter |
 //! | `decibel.rs` | levels in dB, for every sample |
 //!
@@ -40,6 +41,7 @@ pub mod report;
 pub mod section;
 mod slot;
 pub mod svf;
+mod switch;
 mod track;
 
 pub use command::{Command, Inbox, PanicMode, TrackKind};
@@ -57,6 +59,8 @@ pub const GRID: usize = 32;
 pub struct Tables {
     /// For the limiter.
     pub true_peak: effects::limiter::TruePeak,
+    /// For feedback's spectrum.
+    pub twiddles: effects::feedback::Twiddles,
 }
 
 /// Tracks that a rig can have at one time, the master included.

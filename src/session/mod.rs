@@ -70,7 +70,9 @@ fn needed(body: &Body) -> Option<&'static str> {
             Request::PluginRemove(_) => "plugin:remove",
             Request::TrackAdd { .. }
             | Request::TrackRemove { .. }
-            | Request::TrackUpdate { .. } => "track:modify",
+            | Request::TrackUpdate { .. }
+            | Request::ChainLoad { .. }
+            | Request::ChainSave { .. } => "track:modify",
             _ => "plugin:write",
         },
         Body::Batch(_) => "plugin:write",

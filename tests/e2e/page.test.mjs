@@ -33,7 +33,7 @@ const faults = [];
 async function phone(name) {
   const context = await browser.newContext(PHONE);
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(30_000);
   page.on("pageerror", (error) => faults.push(`${name}: ${error.stack}`));
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) faults.push(`${name}: ${message.text()}`);
@@ -177,6 +177,27 @@ test("a picture is kept", { skip }, async () => {
   await mkdir(artefacts, { recursive: true });
   await ana.page.evaluate(() => scrollTo(0, 0));
   await ana.page.screenshot({ path: join(artefacts, "page.png") });
+});
+
+test("a preset of an effect", { skip }, async () => {
+  await ana.by(`preset-${plugin.plugin_id}`).tap();
+  await ana.by("preset-choice-Church").tap();
+  const id = `param-${plugin.plugin_id}-room_size`;
+  for (const { by } of [ana, ben]) await until(async () => (await value(by(id))) === 1, "the church");
+});
+
+test("a whole sound for a microphone", { skip }, async () => {
+  await ben.by("sound-mic2").tap();
+  await ben.by("sound-choice-slap echo").tap();
+  for (const { by } of [ana, ben]) {
+    await by("plugin-mic2.echo").waitFor();
+    await until(async () => (await value(by("param-mic2.echo-time_ms"))) === 110, "its echo");
+  }
+  assert.equal(await ana.by("sound-music").count(), 0, "music has none");
+  await ana.by("sound-mic2").tap();
+  await ana.page.screenshot({ path: join(artefacts, "sounds.png") });
+  await ana.by("sound-choice-off").tap();
+  for (const { by } of [ana, ben]) await by("plugin-mic2.echo").waitFor({ state: "detached" });
 });
 
 test("panic silences everything and restore brings it back", { skip }, async () => {

@@ -12,7 +12,7 @@ import WebSocket from "ws";
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const binary = process.env.RIGD_BIN ?? join(root, "target/release/rigd");
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 30_000;
 
 /** Starts it; `port`, `url`, `http`, and `stop()`, which fails the test if it did not end well. */
 export async function startRig(...options) {

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("RIGD_BIN", str(ROOT / "target/release/rigd"))
 ARTEFACTS = ROOT / "tests/artefacts"
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 # Room for a test that says more than a person would.
 NO_LIMITS = """

@@ -1,19 +1,25 @@
 //! `gate`: a downward expander with a floor, hysteresis and hold. No latency.
 //!
-//! The state machine of U. Zölzer, "DAFX: Digital Audio Effects" (2nd ed., 2011, chapter 4), with
-//! hysteresis: from [`State::Closed`] a peak at the threshold leads through [`State::Opening`] to
-//! [`State::Open`]; when every sample is below threshold − hysteresis, [`State::Hold`] waits, and
-//! [`State::Closing`] leads back. A peak at the threshold opens it again from wherever it is.
+//! The state machine is that of [`crate::switch`] (Zölzer, "DAFX", chapter 4), operated by the peak of
+//! the frame.
 //!
 //! Attack and release are the whole way between `range_db` down and unity. The way is an S in
 //! decibels: it has no corners, so nothing clicks. Open, what comes out is exactly what went in.
 //! Channels are linked.
+//!
+//! It takes no part in the meters' gain reduction. That is one number for a track, the deepest of
+//! its effects, and tells how hard a voice is compressed. A gate is closed most of the time: its
+//! `range_db` would stand there whenever nobody sings, in each pause, and in the window in which a
+//! word begins, and hide the few decibels that a host looks for. That it is closed shows in the
+//! track's level.
 
 use super::Context;
 use crate::Frame;
 use crate::decibel;
 use crate::effect::{Param, linear};
 use crate::ramp::Ramp;
+pub use crate::switch::State;
+use crate::switch::{Settings, Switch};
 
 /// Its parameters.
 pub const PARAMS: [Param; 6] = [
@@ -28,43 +34,13 @@ pub const PARAMS: [Param; 6] = [
 /// The shortest hold: between two peaks of a low voice (100 Hz) no gate closes.
 const HOLD_MS_MIN: f32 = 5.0;
 
-/// What it is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// `range_db` down.
-    Closed,
-    /// On its way to unity.
-    Opening,
-    /// At unity, and hears something.
-    Open,
-    /// At unity, and hears nothing.
-    Hold,
-    /// On its way down.
-    Closing,
-}
-
 /// See the module.
 pub struct Gate {
     rate_hz: f32,
-    threshold_db: f32,
-    hysteresis_db: f32,
+    settings: Settings,
     range_db: Ramp,
-    attack_ms: f32,
-    hold_ms: f32,
-    release_ms: f32,
     changed: bool,
-    /// Linear levels.
-    opens_at: f32,
-    closes_below: f32,
-    /// Of the way, each sample.
-    attack_step: f32,
-    release_step: f32,
-    hold: u32,
-    state: State,
-    /// 0: closed, 1: open.
-    way: f32,
-    /// Samples of [`State::Hold`] that are left.
-    left: u32,
+    switch: Switch,
     /// Gain when closed.
     floor: f32,
 }
@@ -72,38 +48,38 @@ pub struct Gate {
 impl Gate {
     /// At its defaults, closed.
     pub fn new(rate_hz: u32) -> Gate {
-        let mut gate = Gate {
-            rate_hz: rate_hz as f32,
+        let settings = Settings {
             threshold_db: -50.0,
             hysteresis_db: 3.0,
-            range_db: Ramp::new(20.0),
             attack_ms: 1.0,
             hold_ms: 60.0,
             release_ms: 120.0,
-            changed: false,
-            opens_at: 1.0,
-            closes_below: 1.0,
-            attack_step: 1.0,
-            release_step: 1.0,
-            hold: 0,
-            state: State::Closed,
-            way: 0.0,
-            left: 0,
-            floor: 1.0,
         };
-        gate.compute();
-        gate
+        Gate {
+            rate_hz: rate_hz as f32,
+            settings,
+            range_db: Ramp::new(20.0),
+            changed: false,
+            switch: Switch::new(settings, rate_hz as f32),
+            floor: decibel::to_linear(-20.0),
+        }
     }
 
     /// See [`super::Effect::set`].
     pub fn set(&mut self, param: u8, value: f32, samples: u32) {
         match param {
-            0 => self.threshold_db = value,
-            1 => self.hysteresis_db = value,
+            0 => self.settings.threshold_db = value,
+            1 => self.settings.hysteresis_db = value,
             2 => self.range_db.go(value, samples),
-            3 => self.attack_ms = value,
-            4 => self.hold_ms = value,
-            5 => self.release_ms = value,
+            3 => self.settings.attack_ms = value,
+            4 => {
+                self.settings.hold_ms = if value > HOLD_MS_MIN {
+                    value
+                } else {
+                    HOLD_MS_MIN
+                }
+            }
+            5 => self.settings.release_ms = value,
             _ => return,
         }
         self.changed = true;
@@ -114,65 +90,13 @@ impl Gate {
 
     /// What it is doing.
     pub const fn state(&self) -> State {
-        self.state
+        self.switch.state()
     }
 
     fn compute(&mut self) {
-        let per_ms = 0.001 * self.rate_hz;
-        self.opens_at = decibel::to_linear(self.threshold_db);
-        self.closes_below = decibel::to_linear(self.threshold_db - self.hysteresis_db);
-        let step = |ms: f32| {
-            let samples = ms * per_ms;
-            if samples > 1.0 { 1.0 / samples } else { 1.0 }
-        };
-        self.attack_step = step(self.attack_ms);
-        self.release_step = step(self.release_ms);
-        let hold_ms = if self.hold_ms > HOLD_MS_MIN {
-            self.hold_ms
-        } else {
-            HOLD_MS_MIN
-        };
-        self.hold = (hold_ms * per_ms) as u32;
+        self.switch.set(self.settings, self.rate_hz);
         self.floor = decibel::to_linear(-self.range_db.value());
         self.changed = false;
-    }
-
-    /// One sample of the state machine.
-    #[inline]
-    fn follow(&mut self, peak: f32) {
-        if peak >= self.opens_at && matches!(self.state, State::Closed | State::Closing) {
-            self.state = State::Opening;
-        }
-        match self.state {
-            State::Closed => {}
-            State::Opening => {
-                self.way += self.attack_step;
-                if self.way >= 1.0 {
-                    self.way = 1.0;
-                    self.state = State::Open;
-                }
-            }
-            State::Open | State::Hold if peak >= self.closes_below => {
-                self.state = State::Open;
-            }
-            State::Open => {
-                self.state = State::Hold;
-                self.left = self.hold;
-            }
-            State::Hold => {
-                self.left = self.left.saturating_sub(1);
-                if self.left == 0 {
-                    self.state = State::Closing;
-                }
-            }
-            State::Closing => {
-                self.way -= self.release_step;
-                if self.way <= 0.0 {
-                    self.way = 0.0;
-                    self.state = State::Closed;
-                }
-            }
-        }
     }
 
     /// See [`super::Effect::process`].
@@ -186,13 +110,12 @@ impl Gate {
             if moves {
                 self.floor = decibel::to_linear(-range_db);
             }
-            self.follow(decibel::peak(*frame));
-            let gain = match self.state {
+            self.switch.follow(decibel::peak(*frame));
+            let gain = match self.switch.state() {
                 State::Open | State::Hold => continue,
                 State::Closed => self.floor,
                 State::Opening | State::Closing => {
-                    let way = self.way * self.way * (3.0 - 2.0 * self.way);
-                    decibel::to_linear(range_db * (way - 1.0))
+                    decibel::to_linear(range_db * (self.switch.openness() - 1.0))
                 }
             };
             *frame = frame.map(|sample| sample * gain);

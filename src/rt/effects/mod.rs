@@ -3,8 +3,10 @@
 
 pub mod compressor;
 pub mod deesser;
+pub mod duck;
 pub mod echo;
 pub mod eq;
+pub mod feedback;
 pub mod gain;
 pub mod gate;
 pub mod hpf;
@@ -14,6 +16,7 @@ pub mod reverb;
 mod testing;
 
 use crate::effect::Kind;
+use crate::report::Report;
 use crate::{Frame, Tables};
 
 /// What an effect needs to know besides its own state.
@@ -24,6 +27,8 @@ pub struct Context<'a> {
     pub tables: &'a Tables,
     /// Whether the span begins on the grid: the only moment for what happens now and then.
     pub on_grid: bool,
+    /// What its side chain hears: the highest peak, linear, of the last cell of the grid.
+    pub key: f32,
 }
 
 /// Any effect.
@@ -50,6 +55,10 @@ pub enum Effect {
     Reverb(reverb::Reverb),
     /// See [`limiter`].
     Limiter(limiter::Limiter),
+    /// See [`duck`].
+    Duck(duck::Duck),
+    /// See [`feedback`].
+    Feedback(feedback::Feedback),
 }
 
 impl Effect {
@@ -65,6 +74,8 @@ impl Effect {
             Kind::Echo => Effect::Echo(echo::Echo::new(rate_hz)),
             Kind::Reverb => Effect::Reverb(reverb::Reverb::new(rate_hz)),
             Kind::Limiter => Effect::Limiter(limiter::Limiter::new(rate_hz)),
+            Kind::Duck => Effect::Duck(duck::Duck::new(rate_hz)),
+            Kind::Feedback => Effect::Feedback(feedback::Feedback::new(rate_hz)),
         }
     }
 
@@ -80,6 +91,8 @@ impl Effect {
             Effect::Echo(_) => Kind::Echo,
             Effect::Reverb(_) => Kind::Reverb,
             Effect::Limiter(_) => Kind::Limiter,
+            Effect::Duck(_) => Kind::Duck,
+            Effect::Feedback(_) => Kind::Feedback,
         }
     }
 
@@ -103,6 +116,8 @@ impl Effect {
             Effect::Echo(effect) => effect.set(param, value, samples),
             Effect::Reverb(effect) => effect.set(param, value, samples),
             Effect::Limiter(effect) => effect.set(param, value, samples),
+            Effect::Duck(effect) => effect.set(param, value, samples),
+            Effect::Feedback(effect) => effect.set(param, value, samples),
         }
     }
 
@@ -118,6 +133,8 @@ impl Effect {
             Effect::Echo(effect) => effect.process(frames, context),
             Effect::Reverb(effect) => effect.process(frames, context),
             Effect::Limiter(effect) => effect.process(frames, context),
+            Effect::Duck(effect) => effect.process(frames, &context),
+            Effect::Feedback(effect) => effect.process(frames, context),
         }
     }
 
@@ -127,7 +144,23 @@ impl Effect {
             Effect::Compressor(effect) => effect.take_reduction(),
             Effect::Deesser(effect) => effect.take_reduction(),
             Effect::Limiter(effect) => effect.take_reduction(),
+            Effect::Duck(effect) => effect.take_reduction(),
             _ => 1.0,
+        }
+    }
+
+    /// Is told whether it is bypassed.
+    pub fn bypass(&mut self, on: bool) {
+        if let Effect::Feedback(effect) = self {
+            effect.bypass(on);
+        }
+    }
+
+    /// What the control side does not know yet of the effect in a slot.
+    pub fn take_news(&mut self, slot: u8) -> Option<Report> {
+        match self {
+            Effect::Feedback(effect) => effect.take_news(slot),
+            _ => None,
         }
     }
 

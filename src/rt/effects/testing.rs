@@ -2,6 +2,7 @@
 extern crate std;
 
 use super::{Context, Effect};
+use crate::effects::feedback::Twiddles;
 use crate::effects::limiter::TruePeak;
 use crate::{Frame, GRID, Kind, Tables};
 use std::vec;
@@ -13,6 +14,8 @@ pub struct Rig {
     memory: Vec<f32>,
     tables: Tables,
     frame: usize,
+    /// What a side chain hears: peaks, linear.
+    pub key: f32,
 }
 
 impl Rig {
@@ -22,8 +25,10 @@ impl Rig {
             memory: vec![0.0; kind.memory(rate_hz)],
             tables: Tables {
                 true_peak: TruePeak::new(rate_hz),
+                twiddles: Twiddles::new(),
             },
             frame: 0,
+            key: 0.0,
         }
     }
 
@@ -47,6 +52,7 @@ impl Rig {
                     memory: &mut self.memory,
                     tables: &self.tables,
                     on_grid: self.frame.is_multiple_of(GRID),
+                    key: self.key,
                 };
                 self.effect.process(now, context);
                 self.frame += span;
@@ -148,6 +154,7 @@ pub fn clicks_beside_db(
             let value = what.min + share * (what.max - what.min);
             rig.set(param as u8, value as f32, RATE / 50);
         }
+        rig.key = ((turn / 25) % 2) as f32;
         rig.run(part);
     }
     // A Butterworth high-pass or low-pass of order 8, in f64.
@@ -199,6 +206,7 @@ pub fn same_in_any_spans(kind: Kind, rate_hz: u32) {
             let param = &kind.params()[turn % count];
             let value = [param.max, param.min, param.default][turn / count % 3];
             rig.set((turn % count) as u8, value as f32, ramp);
+            rig.key = [0.0, 0.01, 1.0][turn % 3];
             rig.run_in(part, block);
         }
         frames
