@@ -16,6 +16,7 @@
 //! | [`desk`] | where control meets the engine: requests, answers, broadcasts |
 //! | [`rig`] | the authoritative state: pure, one owner |
 //! | [`batcher`] | debounced changes: pure |
+//! | [`provenance`] | every change on record, and the state that survives |
 //! | [`sync`] | what each client still has to hear |
 //! | [`ring`] | the only way to and from the realtime thread |
 //! | [`telemetry`], [`ticker`] | status and metrics; the fast clock |
@@ -39,6 +40,7 @@ pub mod config;
 pub mod desk;
 pub mod log;
 pub mod protocol;
+pub mod provenance;
 pub mod remote;
 pub mod render;
 pub mod rig;

@@ -25,6 +25,7 @@ use crate::backend::{self, Deck, Session};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
 use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake};
+use crate::provenance;
 use crate::rig::karaoke;
 use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{State, Track};
@@ -34,7 +35,7 @@ use crate::session::Role;
 use crate::ticker::Ticker;
 
 /// How long the control thread may take to end before the process does so without it.
-const CONTROL_ENDS_WITHIN: Duration = Duration::from_secs(3);
+const CONTROL_ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// How long clients may take to hear that the box goes away.
 const GOODBYE: Duration = Duration::from_millis(200);
 /// A control thread that panics is restarted after this pause.
@@ -53,7 +54,15 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     let (control_ends, engine_ends) = rings();
     let pool = pool(&config);
     let wiring = Wiring::new(&format, MicFeed::InOrderLooped);
-    let state = new_rig(&config, wiring, pool.len());
+    let mut opened = provenance::open(&config.state_dir)?;
+    let state = match opened.state.take() {
+        Some(durable) => State::restore(durable, opened.seq, wiring, pool.len()),
+        None => {
+            let mut state = new_rig(&config, wiring, pool.len());
+            state.seq = opened.seq;
+            state
+        }
+    };
     let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));
     let deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
     let (stop, stopped) = watch::channel(false);
@@ -66,10 +75,17 @@ pub fn serve(config: Config) -> Result<(), Failure> {
         connects_per_minute: f64::from(config.limits.connects_per_minute),
     };
     let fixed = fixed(&config);
+    let run = provenance::writer::Run {
+        agent_id: config.agent_id.clone(),
+        epoch: fixed.epoch.clone(),
+    };
+    let keeps_events = config.features.enable_daid_tracking;
     let cpus = config.realtime.control_cpus.clone();
     let control_side = move || {
         backend::realtime::pin(&cpus);
+        let log = opened.begin(state.durable(), state.seq, run, keeps_events);
         let mut desk = Desk::new(fixed, state);
+        desk.keep(log);
         desk.attach(control_ends, format, MicFeed::InOrderLooped);
         let _ = attached.send(());
         control(desk, &listeners, &settings, &stopped);
@@ -179,6 +195,7 @@ fn control(
         );
         LocalSet::new().block_on(&runtime, everything)
     });
+    desk.borrow_mut().finish_log();
 }
 
 /// Does something until it ends well: a failure or a panic in it costs what it held, and it is begun
@@ -231,6 +248,11 @@ async fn run(
 /// Lets the desk move: often while the engine owes an answer, else when something is due.
 async fn clockwork(shared: &Shared) -> io::Result<()> {
     let ticker = Ticker::new()?;
+    let log = shared.desk.borrow().log_health();
+    let on_disk = async || match &log {
+        Some(health) => health.news.notified().await,
+        None => std::future::pending().await,
+    };
     loop {
         let wake = shared.desk.borrow_mut().tick(Instant::now());
         match wake {
@@ -239,6 +261,7 @@ async fn clockwork(shared: &Shared) -> io::Result<()> {
                 tokio::select! {
                     () = tokio::time::sleep_until(time.into()) => {}
                     () = shared.nudge.notified() => {}
+                    () = on_disk() => {}
                 }
             }
         }

@@ -17,7 +17,8 @@ mod handover;
 mod receive;
 mod settle;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rigd_rt::Report;
@@ -31,6 +32,8 @@ use crate::backend::Format;
 use crate::batcher::Batcher;
 use crate::config::Limits;
 use crate::protocol;
+use crate::provenance::Log;
+use crate::provenance::writer::Health;
 use crate::rig::batch::ParamKey;
 use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{self, State};
@@ -38,7 +41,7 @@ use crate::ring::ControlEnds;
 use crate::session::Role;
 use crate::telemetry::Telemetry;
 use handover::Handover;
-use settle::{Origin, View};
+use settle::{Origin, OwedAck, View};
 
 /// How often the report ring is looked at while somebody waits for the engine.
 pub const LOOK_EVERY: Duration = Duration::from_micros(200);
@@ -79,12 +82,15 @@ pub struct Desk {
     views: HashMap<String, View>,
     /// Number of the newest change that everyone was told.
     settled_seq: u64,
+    log: Option<Log>,
+    /// In the order of their tickets.
+    acks: VecDeque<OwedAck>,
     telemetry: Telemetry,
     started: Instant,
 }
 
 impl Desk {
-    /// A desk with no engine.
+    /// A desk with no engine, and with no log: nothing is kept.
     pub fn new(fixed: Fixed, state: State) -> Desk {
         Desk {
             fixed,
@@ -96,9 +102,29 @@ impl Desk {
             next_client: 0,
             next_batch: 0,
             views: HashMap::new(),
+            log: None,
+            acks: VecDeque::new(),
             telemetry: Telemetry::default(),
             started: Instant::now(),
         }
+    }
+
+    /// Puts everything on record from now on.
+    pub fn keep(&mut self, log: Log) {
+        self.log = Some(log);
+    }
+
+    /// Keeps what has happened so far; nothing is on record from now on.
+    pub fn finish_log(&mut self) {
+        let now = self.started.elapsed();
+        if let Some(log) = self.log.take() {
+            log.finish(now);
+        }
+    }
+
+    /// What says when the disk has taken something.
+    pub fn log_health(&self) -> Option<Arc<Health>> {
+        self.log.as_ref()?.health().map(Arc::clone)
     }
 
     /// Takes the control ends of a new engine's rings and sends it the whole state.
@@ -149,6 +175,10 @@ impl Desk {
         self.give_up_waiting(now);
         self.send_views(now);
         self.send_meters(now);
+        if let Some(log) = &mut self.log {
+            log.tick(now.saturating_duration_since(self.started));
+        }
+        self.acknowledge(now);
         if self.handover.is_waiting() {
             return Wake::Often;
         }
@@ -161,7 +191,9 @@ impl Desk {
             .values()
             .filter_map(|client| client.meters.as_ref().map(|meters| meters.due));
         let views = self.views.values().filter_map(View::due);
-        let next = due.into_iter().chain(meters).chain(views).min();
+        let log = self.log.as_ref().and_then(Log::next_due);
+        let log = log.map(|due| self.started + due);
+        let next = due.into_iter().chain(meters).chain(views).chain(log).min();
         let idle = now + IDLE_LOOK_EVERY;
         Wake::At(next.map_or(idle, |next| next.min(idle)))
     }
@@ -260,12 +292,7 @@ impl Desk {
     /// The data of `status.get`.
     fn status(&self, now: Instant) -> serde_json::Map<String, serde_json::Value> {
         let mut status = self.telemetry.status();
-        let mut degraded = Vec::new();
-        if !self.is_engine_alive(now) {
-            degraded.push(
-                "the audio engine does not run: changes are kept and applied when it is back",
-            );
-        }
+        let degraded = self.troubles(now);
         status.insert("success".to_owned(), true.into());
         status.insert("seq".to_owned(), self.settled_seq.into());
         status.insert("epoch".to_owned(), self.fixed.epoch.clone().into());
@@ -277,6 +304,19 @@ impl Desk {
         status.insert("features".to_owned(), json!(self.fixed.features));
         status.insert("degraded".to_owned(), json!(degraded));
         status
+    }
+
+    /// What does not work as it should, in sentences for a person.
+    pub fn troubles(&self, now: Instant) -> Vec<String> {
+        let time = now.saturating_duration_since(self.started);
+        let mut troubles = Vec::new();
+        if !self.is_engine_alive(now) {
+            let engine =
+                "the audio engine does not run: changes are kept and applied when it is back";
+            troubles.push(engine.to_owned());
+        }
+        troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
+        troubles
     }
 
     /// The text of `/metrics`.

@@ -1,6 +1,6 @@
 //! A message comes in: who says it, may they, how often, and what becomes of it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
@@ -25,7 +25,7 @@ const LEGACY: (&str, &str) = ("legacy_user", "legacy_session");
 
 impl Desk {
     /// A client is there; it is told so.
-    pub fn connect(&mut self, connection_id: String) -> ClientId {
+    pub fn connect(&mut self, connection_id: String, address: &str) -> ClientId {
         self.next_client += 1;
         let id = ClientId(self.next_client);
         let limits = &self.fixed.limits;
@@ -34,9 +34,12 @@ impl Desk {
         let mut client = Client {
             connection_id,
             role: self.fixed.anonymous,
-            by: Rc::new(By {
+            by: Arc::new(By {
                 user_id: LEGACY.0.to_owned(),
                 session_id: LEGACY.1.to_owned(),
+                role: self.fixed.anonymous,
+                verified: false,
+                address: address.into(),
             }),
             auth_user_id: None,
             auth_session_id: None,
@@ -255,11 +258,11 @@ impl Desk {
         }
         let accepted = apply(&mut self.state, request)?;
         self.overtake(&accepted);
-        let by = Rc::clone(&origin.by);
+        let by = Arc::clone(&origin.by);
         let changes: Vec<_> = accepted
             .changes
             .into_iter()
-            .map(|change| (change, Rc::clone(&by)))
+            .map(|change| (change, Arc::clone(&by)))
             .collect();
         let applied = changes.len();
         let answer = Answer {
@@ -304,11 +307,11 @@ impl Desk {
         let last = last_of_each(&changes);
         let accepted = apply(&mut self.state, as_request(&last))?;
         self.overtake(&accepted);
-        let by = Rc::clone(&origin.by);
+        let by = Arc::clone(&origin.by);
         let changes: Vec<_> = accepted
             .changes
             .into_iter()
-            .map(|change| (change, Rc::clone(&by)))
+            .map(|change| (change, Arc::clone(&by)))
             .collect();
         let client = origin.client;
         let answer = Answer {
@@ -346,7 +349,7 @@ impl Desk {
                     accepted_changes
                         .by_ref()
                         .take(waiting.applied)
-                        .map(|change| (change, Rc::clone(by))),
+                        .map(|change| (change, Arc::clone(by))),
                 );
                 let (applied, superseded) = (waiting.applied, waiting.superseded);
                 answers.push(Answer {
@@ -459,12 +462,13 @@ impl Desk {
             session_id.unwrap_or_else(|| format!("anonymous_{}", uuid::Uuid::new_v4()));
         client.auth_user_id = Some(user_id.clone());
         client.auth_session_id = Some(session_id.clone());
-        client.by = Rc::new(By {
+        client.by = Arc::new(By {
             user_id: user_id.clone(),
             session_id: session_id.clone(),
+            ..(*client.by).clone()
         });
         let mut origin = origin.clone();
-        origin.by = Rc::clone(&client.by);
+        origin.by = Arc::clone(&client.by);
         let data = object(json!({
             "session_id": session_id,
             "user_id": user_id,
@@ -548,9 +552,10 @@ impl Client {
         let by = By {
             user_id: said(head.user_id, &self.auth_user_id, LEGACY.0),
             session_id: said(head.session_id, &self.auth_session_id, LEGACY.1),
+            ..(*self.by).clone()
         };
         if by != *self.by {
-            self.by = Rc::new(by);
+            self.by = Arc::new(by);
         }
         Origin {
             client,
@@ -558,7 +563,7 @@ impl Client {
                 self.legacy_ids += 1;
                 format!("legacy_{}", self.legacy_ids)
             }),
-            by: Rc::clone(&self.by),
+            by: Arc::clone(&self.by),
             kind,
             dialect,
             t0_timestamp: head.t0_timestamp,

@@ -2,7 +2,7 @@
 //! the order of the numbers. Each broadcast is encoded once a dialect and shared.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,15 @@ use crate::protocol::encode::{
     self, ChangedBy, Envelope, Fields, Micros, Outcome, Told, frame, raw,
 };
 use crate::protocol::{Dialect, Kind, views};
+use crate::provenance::recorder::Circumstances;
 use crate::rig::{Change, Reject, What};
 use crate::session::Role;
 use crate::sync::Key;
 
 /// How long an answer waits for an engine that does not move.
 const ENGINE_PATIENCE: Duration = Duration::from_millis(60);
+/// Acks that wait for the disk.
+const ACKS_MAX: usize = 16_384;
 /// Views of one plugin come at most this often.
 const VIEW_EVERY: Duration = Duration::from_millis(50);
 
@@ -35,7 +38,7 @@ pub struct Origin {
     /// The message's id.
     pub id: String,
     /// Whose message it is.
-    pub by: Rc<By>,
+    pub by: Arc<By>,
     /// What it was.
     pub kind: Kind,
     /// As it was spelt.
@@ -71,12 +74,19 @@ pub struct Answer {
     pub superseded: usize,
 }
 
+/// An `ack` that waits for the disk.
+pub struct OwedAck {
+    origin: Origin,
+    data: Option<Box<RawValue>>,
+    ticket: u64,
+}
+
 /// A group of changes that is on its way.
 pub struct Settling {
     /// Who gets replies instead of broadcasts.
     pub client: ClientId,
     /// In order, each with whose it is.
-    pub changes: Vec<(Change, Rc<By>)>,
+    pub changes: Vec<(Change, Arc<By>)>,
     /// In order.
     pub answers: Vec<Answer>,
 }
@@ -161,15 +171,28 @@ pub fn reply_as<F: Fields>(
 
 /// The `ack` behind a reply or an error.
 pub fn ack(origin: &Origin, result: Result<&impl Fields, &Reject>) -> Utf8Bytes {
-    let (message, data) = match result {
-        Ok(data) => ("applied".to_owned(), raw(data)),
-        Err(reject) => (reject.sentence(), raw(&encode::error(reject))),
-    };
+    match result {
+        Ok(data) => ack_of(origin, true, "applied", raw(data), false),
+        Err(reject) => {
+            let data = raw(&encode::error(reject));
+            ack_of(origin, false, &reject.sentence(), data, false)
+        }
+    }
+}
+
+fn ack_of(
+    origin: &Origin,
+    success: bool,
+    message: &str,
+    data: Option<Box<RawValue>>,
+    durable: bool,
+) -> Utf8Bytes {
     let fields = AckFields {
         origin,
-        success: result.is_ok(),
+        success,
         message,
         data,
+        durable,
     };
     own_by("ack", &origin.by, None, &fields)
 }
@@ -177,18 +200,18 @@ pub fn ack(origin: &Origin, result: Result<&impl Fields, &Reject>) -> Utf8Bytes 
 struct AckFields<'a> {
     origin: &'a Origin,
     success: bool,
-    message: String,
+    message: &'a str,
     data: Option<Box<RawValue>>,
+    durable: bool,
 }
 
 impl Fields for AckFields<'_> {
     fn put<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         map.serialize_entry("original_message_id", &self.origin.id)?;
         map.serialize_entry("success", &self.success)?;
-        map.serialize_entry("message", &self.message)?;
+        map.serialize_entry("message", self.message)?;
         map.serialize_entry("timestamp", &Micros(Timestamp::now()))?;
-        // Nothing is on disk until the provenance log is.
-        map.serialize_entry("durable", &false)?;
+        map.serialize_entry("durable", &self.durable)?;
         map.serialize_entry("data", &self.data)
     }
 }
@@ -259,8 +282,9 @@ impl Desk {
         if applied_frame.is_some() {
             self.telemetry.applied(latency);
         }
+        let ticket = self.record(&changes, settled.at, applied_frame, now);
         self.tell_others(&changes, settled.at, applied_frame);
-        self.answer(&changes, settled.at, outcome);
+        self.answer(&changes, settled.at, outcome, ticket);
         if let Some((change, _)) = changes.changes.last() {
             self.settled_seq = change.seq;
         }
@@ -311,7 +335,56 @@ impl Desk {
         }
     }
 
-    fn answer(&mut self, group: &Settling, at: Timestamp, outcome: Outcome) {
+    /// Puts a group on record. The ticket says when all of it is on disk, if that is awaited.
+    fn record(
+        &mut self,
+        group: &Settling,
+        at: Timestamp,
+        applied_frame: Option<u64>,
+        now: Instant,
+    ) -> u64 {
+        let now = now.saturating_duration_since(self.started);
+        let is_awaited = group
+            .answers
+            .iter()
+            .any(|answer| answer.origin.requires_ack);
+        let Some(log) = &mut self.log else { return 0 };
+        let mut ticket = 0;
+        for (change, by) in &group.changes {
+            let how = Circumstances {
+                at,
+                now,
+                applied_frame,
+                is_awaited,
+            };
+            ticket = log.record(change, by, how);
+        }
+        ticket
+    }
+
+    /// Acknowledges what is on disk by now, and what a dead disk will not take.
+    pub(super) fn acknowledge(&mut self, now: Instant) {
+        let time = now.saturating_duration_since(self.started);
+        let (synced, is_dead) = match &self.log {
+            Some(log) => (log.synced(), log.is_dead(time)),
+            None => (0, true),
+        };
+        while let Some(owed) = self.acks.front() {
+            let durable = owed.ticket <= synced && self.log.is_some();
+            if !durable && !is_dead && self.acks.len() <= ACKS_MAX {
+                return;
+            }
+            let Some(owed) = self.acks.pop_front() else {
+                return;
+            };
+            if let Some(client) = self.clients.get_mut(&owed.origin.client) {
+                let frame = ack_of(&owed.origin, true, "applied", owed.data, durable);
+                client.outbox.reply(Message::Text(frame));
+            }
+        }
+    }
+
+    fn answer(&mut self, group: &Settling, at: Timestamp, outcome: Outcome, ticket: u64) {
         for answer in &group.answers {
             let origin = &answer.origin;
             let Some(client) = self.clients.get_mut(&origin.client) else {
@@ -319,7 +392,7 @@ impl Desk {
             };
             let changes = &group.changes[answer.first..answer.first + answer.applied];
             let seq = changes.last().map(|(change, _)| change.seq);
-            match (&origin.echo, changes) {
+            let acked = match (&origin.echo, changes) {
                 (Some(echo), _) => {
                     let data = (
                         views::object(json!({
@@ -339,7 +412,7 @@ impl Desk {
                             }
                         },
                     );
-                    client.answer(origin, seq, seq.map(|_| at), &data);
+                    client.answer(origin, seq, seq.map(|_| at), &data)
                 }
                 // Of several changes the last one says what they came to.
                 (None, [.., (change, _)]) => {
@@ -362,9 +435,17 @@ impl Desk {
                         ),
                         outcome,
                     );
-                    client.answer(origin, seq, Some(at), &data);
+                    client.answer(origin, seq, Some(at), &data)
                 }
-                (None, []) => {}
+                (None, []) => None,
+            };
+            if let Some(data) = acked {
+                self.acks.push_back(OwedAck {
+                    origin: origin.clone(),
+                    data,
+                    // What was replaced has nothing that could be lost.
+                    ticket: if changes.is_empty() { 0 } else { ticket },
+                });
             }
         }
     }
@@ -426,6 +507,7 @@ impl Desk {
             let by = By {
                 user_id: view.changed_by.clone(),
                 session_id: String::new(),
+                ..By::rig()
             };
             let mut frame = None;
             for (id, client) in &mut self.clients {
@@ -451,14 +533,14 @@ impl Desk {
 }
 
 impl Client {
-    /// Replies, and acknowledges if that was asked for.
-    pub(super) fn answer<F: Fields>(
+    /// Replies; gives what an `ack` should repeat, if one was asked for.
+    fn answer<F: Fields>(
         &mut self,
         origin: &Origin,
         seq: Option<u64>,
         t1: Option<Timestamp>,
         data: &F,
-    ) {
+    ) -> Option<Option<Box<RawValue>>> {
         self.outbox.reply(Message::Text(reply_as(
             origin,
             origin.kind.name(origin.dialect),
@@ -466,9 +548,7 @@ impl Client {
             t1,
             data,
         )));
-        if origin.requires_ack {
-            self.outbox.reply(Message::Text(ack(origin, Ok(data))));
-        }
+        origin.requires_ack.then(|| raw(data))
     }
 
     /// Refuses, and acknowledges that if it was asked for.
@@ -540,7 +620,7 @@ fn broadcast(
 
 fn batch_broadcast(
     answer: &Answer,
-    changes: &[(Change, Rc<By>)],
+    changes: &[(Change, Arc<By>)],
     dialect: Dialect,
     at: Timestamp,
     applied_frame: Option<u64>,

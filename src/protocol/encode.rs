@@ -335,6 +335,7 @@ fn put_snake<M: SerializeMap>(what: &What, map: &mut M) -> Result<(), M::Error> 
         What::ChainSaved {
             track_id,
             preset_name,
+            ..
         } => {
             map.serialize_entry("track_id", track_id)?;
             map.serialize_entry("preset_name", preset_name)
