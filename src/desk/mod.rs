@@ -118,7 +118,7 @@ impl Desk {
     pub fn finish_log(&mut self) {
         let now = self.started.elapsed();
         if let Some(log) = self.log.take() {
-            log.finish(now);
+            log.finish(now, self.telemetry.frame());
         }
     }
 
@@ -135,10 +135,13 @@ impl Desk {
                 "the plugin {id} was dropped: its delay memory does not fit (audio.delay_pool_mb)"
             );
         }
+        if let Some(log) = &mut self.log {
+            log.stage(&format, self.state.pool_samples());
+        }
         self.telemetry.attached(format);
         // It has yet to say something; until it could have, it counts as alive.
         self.telemetry.alive_at(Instant::now());
-        self.handover.attach(ends, commands);
+        self.handover.attach(ends, commands, self.state.seq);
     }
 
     /// Gives the rings' control ends back (the engine is gone). Changes are accepted, kept and
@@ -234,6 +237,7 @@ impl Desk {
                 Report::Applied { group, frame } => {
                     // Groups that share a frame may share a report: the last one counts.
                     applied = Some((group, frame));
+                    self.journal(frame);
                     self.settle_applied(group, frame, now);
                 }
                 Report::SlotFreed { slot } => self.state.slot_freed(slot),
@@ -253,6 +257,15 @@ impl Desk {
         }
         if let Some((_, frame)) = applied {
             self.telemetry.at_frame(frame);
+        }
+    }
+
+    /// Puts what the engine has applied at a frame into the journal.
+    fn journal(&mut self, frame: u64) {
+        while let Some((seq, commands)) = self.handover.take_sent() {
+            if let Some(log) = &mut self.log {
+                log.journal(frame, seq, commands);
+            }
         }
     }
 

@@ -207,7 +207,7 @@ impl Desk {
             Body::StateGet => {
                 let mut frames = vec![self.snapshot(origin, now)];
                 if origin.requires_ack {
-                    frames.push(ack(origin, Ok(&Success)));
+                    frames.push(ack(origin, Ok(&Success), self.is_disk_alive()));
                 }
                 self.frames_when_settled(origin.client, frames, false, now);
                 Ok(())
@@ -502,8 +502,9 @@ impl Desk {
         kind: &str,
         data: &F,
     ) -> Result<(), Reject> {
+        let durable = self.is_disk_alive();
         if let Some(client) = self.clients.get_mut(&origin.client) {
-            for frame in answer_frames(origin, kind, None, data) {
+            for frame in answer_frames(origin, kind, None, data, durable) {
                 client.outbox.reply(Message::Text(frame));
             }
         }
@@ -512,7 +513,8 @@ impl Desk {
 
     /// What is read is what is applied: the answer waits for what was accepted before it.
     fn say_when_settled<F: encode::Fields>(&mut self, origin: &Origin, data: &F, now: Instant) {
-        let frames = answer_frames(origin, origin.kind.name(origin.dialect), None, data);
+        let kind = origin.kind.name(origin.dialect);
+        let frames = answer_frames(origin, kind, None, data, self.is_disk_alive());
         self.frames_when_settled(origin.client, frames, false, now);
     }
 
@@ -579,10 +581,11 @@ fn answer_frames<F: encode::Fields>(
     kind: &str,
     seq: Option<u64>,
     data: &F,
+    durable: bool,
 ) -> Vec<Utf8Bytes> {
     let mut frames = vec![reply_as(origin, kind, seq, None, data)];
     if origin.requires_ack {
-        frames.push(ack(origin, Ok(data)));
+        frames.push(ack(origin, Ok(data), durable));
     }
     frames
 }

@@ -169,10 +169,10 @@ pub fn reply_as<F: Fields>(
     frame(envelope, data, is_flat)
 }
 
-/// The `ack` behind a reply or an error.
-pub fn ack(origin: &Origin, result: Result<&impl Fields, &Reject>) -> Utf8Bytes {
+/// The `ack` behind a reply or an error. `durable`: nothing that was read or done could be lost.
+pub fn ack(origin: &Origin, result: Result<&impl Fields, &Reject>, durable: bool) -> Utf8Bytes {
     match result {
-        Ok(data) => ack_of(origin, true, "applied", raw(data), false),
+        Ok(data) => ack_of(origin, true, "applied", raw(data), durable),
         Err(reject) => {
             let data = raw(&encode::error(reject));
             ack_of(origin, false, &reject.sentence(), data, false)
@@ -360,6 +360,12 @@ impl Desk {
             ticket = log.record(change, by, how);
         }
         ticket
+    }
+
+    /// Whether what has no change in it counts as kept: the disk has not failed.
+    pub(super) fn is_disk_alive(&self) -> bool {
+        let log = self.log.as_ref();
+        log.is_some_and(|log| !log.is_dead(self.started.elapsed()))
     }
 
     /// Acknowledges what is on disk by now, and what a dead disk will not take.
@@ -559,6 +565,7 @@ impl Client {
             self.outbox.reply(Message::Text(ack(
                 origin,
                 Err::<&Map<String, Value>, _>(reject),
+                false,
             )));
         }
     }

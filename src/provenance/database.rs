@@ -64,6 +64,24 @@ CREATE TABLE plugin_configurations (
     updated_at TEXT DEFAULT CURRENT_TIMESTAMP,
     daid_id TEXT
 );
+CREATE TABLE runs (
+    epoch TEXT PRIMARY KEY,
+    version TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    sample_rate INTEGER NOT NULL,
+    device_channels INTEGER NOT NULL,
+    file_channels INTEGER NOT NULL,
+    pool_samples INTEGER NOT NULL,
+    last_frame INTEGER NOT NULL
+);
+CREATE TABLE journal (
+    row INTEGER PRIMARY KEY,
+    epoch TEXT NOT NULL,
+    frame INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    commands BLOB
+);
+CREATE INDEX idx_journal_epoch ON journal (epoch);
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 "];

@@ -7,6 +7,7 @@
 //! | `event.rs` | one event |
 //! | `rows.rs` | the state as rows |
 //! | `canonical.rs`, `daid.rs` | canonical JSON; identifiers |
+//! | `journal.rs` | what the engine was told, for replay |
 //! | `chain.rs` | what makes tampering evident |
 //! | `database.rs` | the file and its tables |
 //! | `writer.rs` | the append thread |
@@ -19,6 +20,7 @@ pub mod chain;
 pub mod daid;
 pub mod database;
 pub mod event;
+pub mod journal;
 pub mod recorder;
 pub mod rows;
 pub mod writer;
@@ -29,13 +31,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rigd_rt::Command;
 use rusqlite::Connection;
 
+use crate::backend::Format;
 use crate::cli::Failure;
 use crate::rig::{Change, Durable};
 use crate::session::By;
 use chain::Key;
 use database::Unusable;
+use journal::{Group, Stage};
 use recorder::{Circumstances, Recorder};
 use writer::{Batch, Health, Run, Writer};
 
@@ -199,6 +204,7 @@ impl Opened {
     /// Starts keeping what happens to a rig that is `state` now. `keeps_events`: the log of people's
     /// changes, beside the state.
     pub fn begin(self, state: Durable, seq: u64, run: Run, keeps_events: bool) -> Log {
+        let epoch = run.epoch.clone();
         let mut recorder = Recorder::new(state, keeps_events);
         if !self.is_kept {
             recorder.record_everything();
@@ -224,6 +230,9 @@ impl Opened {
             due: None,
             unsynced_since: None,
             wanted: 0,
+            journal: Vec::new(),
+            stage: None,
+            epoch,
             _lock: lock,
         }
     }
@@ -242,6 +251,9 @@ pub struct Log {
     unsynced_since: Option<Duration>,
     /// The newest ticket that somebody waits for.
     wanted: u64,
+    journal: Vec<Group>,
+    stage: Option<Stage>,
+    epoch: String,
     _lock: Option<File>,
 }
 
@@ -254,6 +266,33 @@ impl Log {
             self.wanted = ticket;
         }
         ticket
+    }
+
+    /// An engine is there: what it is told from now on goes into the journal.
+    pub fn stage(&mut self, format: &Format, pool_samples: u64) {
+        self.stage = Some(Stage::new(&self.epoch, format, pool_samples));
+    }
+
+    /// Puts a group that the engine has applied into the journal.
+    pub fn journal(&mut self, frame: u64, seq: u64, commands: Vec<Command>) {
+        if self.writer.is_none() || self.journal.len() > journal::WAITING_MAX {
+            return;
+        }
+        let is_full = self.journal.len() == journal::WAITING_MAX;
+        self.journal.push(Group {
+            frame,
+            seq,
+            commands: Some(commands).filter(|_| !is_full),
+        });
+    }
+
+    fn batch(&mut self, now: Duration, seq_mark: u64) -> Box<Batch> {
+        Box::new(Batch {
+            entries: self.recorder.take(Timestamp::now(), now),
+            journal: std::mem::take(&mut self.journal),
+            stage: self.stage.clone(),
+            seq_mark,
+        })
     }
 
     /// Whether anything is kept at all.
@@ -303,7 +342,7 @@ impl Log {
             self.unsynced_since = None;
         }
         self.recorder.close_due(now);
-        if !self.recorder.is_waiting() {
+        if !self.recorder.is_waiting() && self.journal.is_empty() {
             self.due = None;
             return;
         }
@@ -315,33 +354,31 @@ impl Log {
         if self.seq + RESERVED / 2 > self.seq_mark {
             self.seq_mark = self.seq + RESERVED;
         }
-        let batch = Batch {
-            entries: self.recorder.take(Timestamp::now(), now),
-            seq_mark: self.seq_mark,
-        };
+        let batch = self.batch(now, self.seq_mark);
         self.due = None;
         self.unsynced_since = Some(now);
-        // It is not busy, so there is room.
-        let _ = writer.offer(batch);
+        if let Some(writer) = &self.writer {
+            // It is not busy, so there is room.
+            let _ = writer.offer(batch);
+        }
     }
 
     /// When [`Log::tick`] has something to do.
     pub fn next_due(&self) -> Option<Duration> {
-        let waiting = self.due.filter(|_| self.recorder.is_waiting());
-        self.recorder.next_due().into_iter().chain(waiting).min()
+        self.recorder.next_due().into_iter().chain(self.due).min()
     }
 
     /// Keeps everything that happened, and that no number was left out; gives up after a while.
-    pub fn finish(mut self, now: Duration) {
+    pub fn finish(mut self, now: Duration, last_frame: u64) {
         self.recorder.close_all();
+        if let Some(stage) = &mut self.stage {
+            stage.last_frame = last_frame;
+        }
+        let mut batch = self.batch(now, self.seq);
         let Some(writer) = self.writer.take() else {
             return;
         };
         let until = std::time::Instant::now() + LAST_COMMIT;
-        let mut batch = Batch {
-            entries: self.recorder.take(Timestamp::now(), now),
-            seq_mark: self.seq,
-        };
         while let Err(refused) = writer.offer(batch) {
             if std::time::Instant::now() > until {
                 log::error!("the last changes could not be kept: the disk does not take them");

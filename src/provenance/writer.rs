@@ -17,6 +17,7 @@ use super::chain::{self, Key, link};
 use super::daid::{Parts, timestamp};
 use super::database::{self, Unusable};
 use super::event::Event;
+use super::journal::{self, Group, Stage};
 use super::recorder::Entry;
 use super::rows::Row;
 
@@ -69,6 +70,10 @@ impl Health {
 pub struct Batch {
     /// In order.
     pub entries: Vec<Entry>,
+    /// In order.
+    pub journal: Vec<Group>,
+    /// What the run is played on, once an engine is there.
+    pub stage: Option<Stage>,
     /// Numbers up to this one are reserved: no later run uses them.
     pub seq_mark: u64,
 }
@@ -84,7 +89,7 @@ pub struct Run {
 
 /// The control side's end.
 pub struct Writer {
-    batches: Option<SyncSender<Batch>>,
+    batches: Option<SyncSender<Box<Batch>>>,
     health: Arc<Health>,
     thread: Option<JoinHandle<()>>,
 }
@@ -118,7 +123,7 @@ impl Writer {
     }
 
     /// Hands a batch over, or gives it back while it holds one. Never waits.
-    pub fn offer(&self, batch: Batch) -> Result<(), Batch> {
+    pub fn offer(&self, batch: Box<Batch>) -> Result<(), Box<Batch>> {
         let Some(batches) = &self.batches else {
             return Err(batch);
         };
@@ -154,7 +159,7 @@ struct Appender {
 }
 
 impl Appender {
-    fn run(mut self, batches: &Receiver<Batch>) {
+    fn run(mut self, batches: &Receiver<Box<Batch>>) {
         while let Ok(batch) = batches.recv() {
             let is_kept = self.commit_at_last(&batch);
             if let Some(last) = batch.entries.last().filter(|_| is_kept) {
@@ -230,6 +235,12 @@ impl Appender {
                 "INSERT OR REPLACE INTO daid_head (id, rows, chain, seal) VALUES (1, ?1, ?2, ?3)",
             )?
             .execute(params![rows as i64, chain, seal])?;
+        }
+        if let Some(stage) = &batch.stage {
+            journal::put_stage(db, stage)?;
+        }
+        for group in &batch.journal {
+            journal::append(db, &self.run.epoch, group)?;
         }
         database::keep_number(db, "seq_mark", batch.seq_mark)?;
         whole.commit()?;

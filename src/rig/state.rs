@@ -304,6 +304,11 @@ impl State {
         state
     }
 
+    /// The engine's delay memory, in samples.
+    pub fn pool_samples(&self) -> u64 {
+        u64::from(self.places.pool_samples())
+    }
+
     /// A track by id.
     pub fn track(&self, id: &str) -> Option<&Track> {
         self.tracks.iter().find(|track| track.id == id)
