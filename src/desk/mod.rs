@@ -7,6 +7,9 @@
 //! | `client.rs` | one connection, as the desk knows it |
 //! | `receive.rs` | a message comes in |
 //! | `handover.rs` | groups on their way to the engine |
+//! | `history.rs` | what has just happened, for those who come back |
+//! | `repeats.rs` | messages that come again |
+//! | `interest.rs` | which changes a client wants to hear of |
 //! | `settle.rs` | a group is applied: replies, broadcasts, acks |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
@@ -14,7 +17,10 @@
 
 mod client;
 mod handover;
+mod history;
+mod interest;
 mod receive;
+mod repeats;
 mod settle;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -41,6 +47,8 @@ use crate::ring::ControlEnds;
 use crate::session::Role;
 use crate::telemetry::Telemetry;
 use handover::Handover;
+use history::History;
+use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
 
 /// How often the report ring is looked at while somebody waits for the engine.
@@ -82,6 +90,8 @@ pub struct Desk {
     views: HashMap<String, View>,
     /// Number of the newest change that everyone was told.
     settled_seq: u64,
+    history: History,
+    repeats: Repeats,
     log: Option<Log>,
     /// In the order of their tickets.
     acks: VecDeque<OwedAck>,
@@ -95,6 +105,8 @@ impl Desk {
         Desk {
             fixed,
             settled_seq: state.seq,
+            history: History::new(state.seq),
+            repeats: Repeats::default(),
             state,
             batcher: Batcher::default(),
             handover: Handover::default(),
