@@ -16,10 +16,11 @@
 //! | [`desk`] | where control meets the engine: requests, answers, broadcasts |
 //! | [`rig`] | the authoritative state: pure, one owner |
 //! | [`batcher`] | debounced changes: pure |
+//! | [`provenance`] | every change on record, and the state that survives |
 //! | [`sync`] | what each client still has to hear |
 //! | [`ring`] | the only way to and from the realtime thread |
 //! | [`telemetry`], [`ticker`] | status and metrics; the fast clock |
-//! | [`backend`], [`render`] | who calls the engine: a JACK server, a clock, a file |
+//! | [`backend`], [`render`], [`replay`] | who calls the engine: a JACK server, a clock, a file, a night once more |
 //! | [`rigd_rt`] | the engine: `no_std`, no alloc, no unsafe |
 //!
 //! Invariants:
@@ -39,8 +40,10 @@ pub mod config;
 pub mod desk;
 pub mod log;
 pub mod protocol;
+pub mod provenance;
 pub mod remote;
 pub mod render;
+pub mod replay;
 pub mod rig;
 pub mod ring;
 pub mod run;

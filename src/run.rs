@@ -27,6 +27,7 @@ use crate::backend::{self, Deck, Wanted};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
 use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake};
+use crate::provenance;
 use crate::rig::karaoke;
 use crate::rig::state::Wiring;
 use crate::rig::{State, Track};
@@ -36,7 +37,7 @@ use crate::session::Role;
 use crate::ticker::Ticker;
 
 /// How long the control thread may take to end before the process does so without it.
-const CONTROL_ENDS_WITHIN: Duration = Duration::from_secs(3);
+const CONTROL_ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// How long clients may take to hear that the box goes away.
 const GOODBYE: Duration = Duration::from_millis(200);
 /// How long the backend may take to end before the process does so without it.
@@ -57,7 +58,16 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     let (control_ends, engine_ends) = rings();
     let pool = pool(&config);
     let pool_samples = pool.len();
-    let state = new_rig(&config, Wiring::new(&format, mic_feed), pool_samples);
+    let wiring = Wiring::new(&format, mic_feed);
+    let mut opened = provenance::open(&config.state_dir)?;
+    let state = match opened.state.take() {
+        Some(durable) => State::restore(durable, opened.seq, wiring, pool_samples),
+        None => {
+            let mut state = new_rig(&config, wiring, pool_samples);
+            state.seq = opened.seq;
+            state
+        }
+    };
     let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));
     let deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
     let (stop, stopped) = watch::channel(false);
@@ -70,6 +80,11 @@ pub fn serve(config: Config) -> Result<(), Failure> {
         connects_per_minute: f64::from(config.limits.connects_per_minute),
     };
     let fixed = fixed(&config);
+    let run = provenance::writer::Run {
+        agent_id: config.agent_id.clone(),
+        epoch: fixed.epoch.clone(),
+    };
+    let keeps_events = config.features.enable_daid_tracking;
     let cpus = config.realtime.control_cpus.clone();
     let (want, wanted) = watch::channel(Wanted::default());
     let (news, is_news) = mpsc::sync_channel(NEWS);
@@ -80,7 +95,9 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     };
     let control_side = move || {
         backend::realtime::pin(&cpus);
+        let log = opened.begin(state.durable(), state.seq, run, keeps_events);
         let mut desk = Desk::new(fixed, state);
+        desk.keep(log);
         desk.attach(control_ends, format, mic_feed);
         link.publish(&desk);
         let _ = attached.send(());
@@ -266,6 +283,7 @@ fn control(
         );
         LocalSet::new().block_on(&runtime, everything)
     });
+    desk.borrow_mut().finish_log();
 }
 
 /// Does something until it ends well: a failure or a panic in it costs what it held, and it is begun
@@ -319,6 +337,11 @@ async fn run(
 /// Lets the desk move: often while the engine owes an answer, else when something is due.
 async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
     let ticker = Ticker::new()?;
+    let log = shared.desk.borrow().log_health();
+    let on_disk = async || match &log {
+        Some(health) => health.news.notified().await,
+        None => std::future::pending().await,
+    };
     loop {
         link.follow(&mut shared.desk.borrow_mut());
         let wake = shared.desk.borrow_mut().tick(Instant::now());
@@ -328,6 +351,7 @@ async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
                 tokio::select! {
                     () = tokio::time::sleep_until(time.into()) => {}
                     () = shared.nudge.notified() => {}
+                    () = on_disk() => {}
                 }
             }
         }

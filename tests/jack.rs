@@ -183,7 +183,7 @@ impl Rig {
         let backend = Box::new(Jack::open(&config).unwrap());
         assert_eq!(backend.mic_feed(), MicFeed::Ports);
         let (mut desk, deck) = desk_and_deck(&config, &backend.format());
-        let client = desk.connect("test".to_owned());
+        let client = desk.connect("test".to_owned(), "127.0.0.1");
         for message in messages {
             desk.receive(client, &message.to_string(), Instant::now());
         }
@@ -445,7 +445,7 @@ fn computed(format: &Format, messages: &[Value], sound: &[f32], from: usize) -> 
     let mut config = Config::default();
     config.audio.delay_pool_mb = 2;
     let (mut desk, mut deck) = desk_and_deck(&config, format);
-    let client = desk.connect("test".to_owned());
+    let client = desk.connect("test".to_owned(), "127.0.0.1");
     for message in messages {
         desk.receive(client, &message.to_string(), Instant::now());
     }

@@ -106,7 +106,9 @@ fn the_audio_thread_does_not_allocate_while_50_clients_storm() {
     desk.attach(control, format, MicFeed::InOrderLooped);
     let session = backend.start(deck).unwrap();
     let audio = thread_named("rigd-audio");
-    let clients: Vec<_> = (0..50).map(|_| desk.connect("test".to_owned())).collect();
+    let clients: Vec<_> = (0..50)
+        .map(|_| desk.connect("test".to_owned(), "127.0.0.1"))
+        .collect();
 
     let mut answered = 0u64;
     let mut storm = |desk: &mut Desk, rounds: u64| {

@@ -1,27 +1,20 @@
 //! One connection, as the desk knows it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rigd_rt::{Report, TRACK_PLACES};
 
+use super::interest::Interest;
 use crate::protocol::Dialect;
 use crate::protocol::meters::Reading;
+pub use crate::session::By;
 use crate::session::{Buckets, Role};
 use crate::sync::Outbox;
 
 /// Names a connection inside the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub(super) u64);
-
-/// Whose change it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct By {
-    /// The user.
-    pub user_id: String,
-    /// The group of people.
-    pub session_id: String,
-}
 
 /// Where the snapshot is that a lagging client is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +34,15 @@ pub struct Client {
     /// What it may do.
     pub role: Role,
     /// What it said of itself by `AUTH`, or in its latest message.
-    pub by: Rc<By>,
+    pub by: Arc<By>,
     pub(super) auth_user_id: Option<String>,
     pub(super) auth_session_id: Option<String>,
     /// What it is spoken to in.
     pub dialect: Dialect,
     pub(super) dialect_is_fixed: bool,
     pub(super) is_fresh: bool,
+    /// Which changes of others it wants to hear of.
+    pub(super) interest: Interest,
     /// Whether batches of others come whole.
     pub(super) wants_batches: bool,
     /// Boxed: most clients have none.

@@ -7,6 +7,9 @@
 //! | `client.rs` | one connection, as the desk knows it |
 //! | `receive.rs` | a message comes in |
 //! | `handover.rs` | groups on their way to the engine |
+//! | `history.rs` | what has just happened, for those who come back |
+//! | `repeats.rs` | messages that come again |
+//! | `interest.rs` | which changes a client wants to hear of |
 //! | `settle.rs` | a group is applied: replies, broadcasts, acks |
 //! | `howls.rs` | what `feedback` effects do by themselves |
 //!
@@ -15,11 +18,15 @@
 
 mod client;
 mod handover;
+mod history;
 mod howls;
+mod interest;
 mod receive;
+mod repeats;
 mod settle;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rigd_rt::{Kind, Report};
@@ -33,6 +40,8 @@ use crate::backend::{Format, Wanted};
 use crate::batcher::Batcher;
 use crate::config::Limits;
 use crate::protocol;
+use crate::provenance::Log;
+use crate::provenance::writer::Health;
 use crate::rig::batch::ParamKey;
 use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{self, State};
@@ -40,8 +49,10 @@ use crate::ring::ControlEnds;
 use crate::session::Role;
 use crate::telemetry::Telemetry;
 use handover::Handover;
+use history::History;
 use howls::Howls;
-use settle::{Origin, View};
+use repeats::Repeats;
+use settle::{Origin, OwedAck, View};
 
 /// How often the report ring is looked at while somebody waits for the engine.
 pub const LOOK_EVERY: Duration = Duration::from_micros(200);
@@ -83,17 +94,24 @@ pub struct Desk {
     howls: Howls,
     /// Number of the newest change that everyone was told.
     settled_seq: u64,
+    history: History,
+    repeats: Repeats,
+    log: Option<Log>,
+    /// In the order of their tickets.
+    acks: VecDeque<OwedAck>,
     telemetry: Telemetry,
     backend_trouble: Option<String>,
     started: Instant,
 }
 
 impl Desk {
-    /// A desk with no engine.
+    /// A desk with no engine, and with no log: nothing is kept.
     pub fn new(fixed: Fixed, state: State) -> Desk {
         Desk {
             fixed,
             settled_seq: state.seq,
+            history: History::new(state.seq),
+            repeats: Repeats::default(),
             state,
             batcher: Batcher::default(),
             handover: Handover::default(),
@@ -102,10 +120,30 @@ impl Desk {
             next_batch: 0,
             views: HashMap::new(),
             howls: Howls::default(),
+            log: None,
+            acks: VecDeque::new(),
             telemetry: Telemetry::default(),
             backend_trouble: None,
             started: Instant::now(),
         }
+    }
+
+    /// Puts everything on record from now on.
+    pub fn keep(&mut self, log: Log) {
+        self.log = Some(log);
+    }
+
+    /// Keeps what has happened so far; nothing is on record from now on.
+    pub fn finish_log(&mut self) {
+        let now = self.started.elapsed();
+        if let Some(log) = self.log.take() {
+            log.finish(now, self.telemetry.frame());
+        }
+    }
+
+    /// What says when the disk has taken something.
+    pub fn log_health(&self) -> Option<Arc<Health>> {
+        self.log.as_ref()?.health().map(Arc::clone)
     }
 
     /// Takes the control ends of a new engine's rings and sends it the whole state.
@@ -121,10 +159,13 @@ impl Desk {
         for plugin in plugins.filter(|plugin| plugin.kind == Kind::Feedback) {
             self.howls.mark(&plugin.id);
         }
+        if let Some(log) = &mut self.log {
+            log.stage(&format, self.state.pool_samples());
+        }
         self.telemetry.attached(format);
         // It has yet to say something; until it could have, it counts as alive.
         self.telemetry.alive_at(Instant::now());
-        self.handover.attach(ends, commands);
+        self.handover.attach(ends, commands, self.state.seq);
     }
 
     /// Gives the rings' control ends back (the engine is gone). Changes are accepted, kept and
@@ -186,6 +227,10 @@ impl Desk {
         self.send_views(now);
         self.send_howls(now);
         self.send_meters(now);
+        if let Some(log) = &mut self.log {
+            log.tick(now.saturating_duration_since(self.started));
+        }
+        self.acknowledge(now);
         if self.handover.is_waiting() {
             return Wake::Often;
         }
@@ -198,11 +243,14 @@ impl Desk {
             .values()
             .filter_map(|client| client.meters.as_ref().map(|meters| meters.due));
         let views = self.views.values().filter_map(View::due);
+        let log = self.log.as_ref().and_then(Log::next_due);
+        let log = log.map(|due| self.started + due);
         let next = due
             .into_iter()
             .chain(meters)
             .chain(views)
             .chain(self.howls.due())
+            .chain(log)
             .min();
         let idle = now + IDLE_LOOK_EVERY;
         Wake::At(next.map_or(idle, |next| next.min(idle)))
@@ -244,6 +292,7 @@ impl Desk {
                 Report::Applied { group, frame } => {
                     // Groups that share a frame may share a report: the last one counts.
                     applied = Some((group, frame));
+                    self.journal(frame);
                     self.settle_applied(group, frame, now);
                 }
                 Report::SlotFreed { slot } => self.state.slot_freed(slot),
@@ -266,6 +315,15 @@ impl Desk {
         }
         if let Some((_, frame)) = applied {
             self.telemetry.at_frame(frame);
+        }
+    }
+
+    /// Puts what the engine has applied at a frame into the journal.
+    fn journal(&mut self, frame: u64) {
+        while let Some((seq, commands)) = self.handover.take_sent() {
+            if let Some(log) = &mut self.log {
+                log.journal(frame, seq, commands);
+            }
         }
     }
 
@@ -305,13 +363,7 @@ impl Desk {
     /// The data of `status.get`.
     fn status(&self, now: Instant) -> serde_json::Map<String, serde_json::Value> {
         let mut status = self.telemetry.status();
-        let mut degraded = Vec::new();
-        if !self.is_engine_alive(now) {
-            degraded.push(
-                "the audio engine does not run: changes are kept and applied when it is back",
-            );
-        }
-        degraded.extend(self.backend_trouble.as_deref());
+        let degraded = self.troubles(now);
         status.insert("success".to_owned(), true.into());
         status.insert("seq".to_owned(), self.settled_seq.into());
         status.insert("epoch".to_owned(), self.fixed.epoch.clone().into());
@@ -323,6 +375,20 @@ impl Desk {
         status.insert("features".to_owned(), json!(self.fixed.features));
         status.insert("degraded".to_owned(), json!(degraded));
         status
+    }
+
+    /// What does not work as it should, in sentences for a person.
+    pub fn troubles(&self, now: Instant) -> Vec<String> {
+        let time = now.saturating_duration_since(self.started);
+        let mut troubles = Vec::new();
+        if !self.is_engine_alive(now) {
+            let engine =
+                "the audio engine does not run: changes are kept and applied when it is back";
+            troubles.push(engine.to_owned());
+        }
+        troubles.extend(self.backend_trouble.clone());
+        troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
+        troubles
     }
 
     /// The text of `/metrics`.

@@ -2,7 +2,7 @@
 //! the order of the numbers. Each broadcast is encoded once a dialect and shared.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,16 +14,22 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::Desk;
 use super::client::{By, Client, ClientId, Resync};
 use super::handover::InFlight;
+use super::history::Past;
+use super::interest::Interest;
+use super::repeats::Given;
 use crate::protocol::encode::{
     self, ChangedBy, Envelope, Fields, Micros, Outcome, Told, frame, raw,
 };
 use crate::protocol::{Dialect, Kind, views};
+use crate::provenance::recorder::Circumstances;
 use crate::rig::{Change, Reject, What};
 use crate::session::Role;
 use crate::sync::Key;
 
 /// How long an answer waits for an engine that does not move.
 const ENGINE_PATIENCE: Duration = Duration::from_millis(60);
+/// Acks that wait for the disk.
+const ACKS_MAX: usize = 16_384;
 /// Views of one plugin come at most this often.
 const VIEW_EVERY: Duration = Duration::from_millis(50);
 
@@ -35,7 +41,7 @@ pub struct Origin {
     /// The message's id.
     pub id: String,
     /// Whose message it is.
-    pub by: Rc<By>,
+    pub by: Arc<By>,
     /// What it was.
     pub kind: Kind,
     /// As it was spelt.
@@ -44,6 +50,8 @@ pub struct Origin {
     pub t0_timestamp: Option<Box<RawValue>>,
     /// An `ack` is wanted too.
     pub requires_ack: bool,
+    /// Names the message, should it come again.
+    pub idempotency_key: Option<String>,
     /// What a batch's reply repeats.
     pub echo: Option<Box<BatchEcho>>,
 }
@@ -71,12 +79,19 @@ pub struct Answer {
     pub superseded: usize,
 }
 
+/// An `ack` that waits for the disk.
+pub struct OwedAck {
+    origin: Origin,
+    data: Option<Box<RawValue>>,
+    ticket: u64,
+}
+
 /// A group of changes that is on its way.
 pub struct Settling {
     /// Who gets replies instead of broadcasts.
     pub client: ClientId,
     /// In order, each with whose it is.
-    pub changes: Vec<(Change, Rc<By>)>,
+    pub changes: Vec<(Change, Arc<By>)>,
     /// In order.
     pub answers: Vec<Answer>,
 }
@@ -159,17 +174,30 @@ pub fn reply_as<F: Fields>(
     frame(envelope, data, is_flat)
 }
 
-/// The `ack` behind a reply or an error.
-pub fn ack(origin: &Origin, result: Result<&impl Fields, &Reject>) -> Utf8Bytes {
-    let (message, data) = match result {
-        Ok(data) => ("applied".to_owned(), raw(data)),
-        Err(reject) => (reject.sentence(), raw(&encode::error(reject))),
-    };
+/// The `ack` behind a reply or an error. `durable`: nothing that was read or done could be lost.
+pub fn ack(origin: &Origin, result: Result<&impl Fields, &Reject>, durable: bool) -> Utf8Bytes {
+    match result {
+        Ok(data) => ack_of(origin, true, "applied", raw(data), durable),
+        Err(reject) => {
+            let data = raw(&encode::error(reject));
+            ack_of(origin, false, &reject.sentence(), data, false)
+        }
+    }
+}
+
+fn ack_of(
+    origin: &Origin,
+    success: bool,
+    message: &str,
+    data: Option<Box<RawValue>>,
+    durable: bool,
+) -> Utf8Bytes {
     let fields = AckFields {
         origin,
-        success: result.is_ok(),
+        success,
         message,
         data,
+        durable,
     };
     own_by("ack", &origin.by, None, &fields)
 }
@@ -177,18 +205,18 @@ pub fn ack(origin: &Origin, result: Result<&impl Fields, &Reject>) -> Utf8Bytes 
 struct AckFields<'a> {
     origin: &'a Origin,
     success: bool,
-    message: String,
+    message: &'a str,
     data: Option<Box<RawValue>>,
+    durable: bool,
 }
 
 impl Fields for AckFields<'_> {
     fn put<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         map.serialize_entry("original_message_id", &self.origin.id)?;
         map.serialize_entry("success", &self.success)?;
-        map.serialize_entry("message", &self.message)?;
+        map.serialize_entry("message", self.message)?;
         map.serialize_entry("timestamp", &Micros(Timestamp::now()))?;
-        // Nothing is on disk until the provenance log is.
-        map.serialize_entry("durable", &false)?;
+        map.serialize_entry("durable", &self.durable)?;
         map.serialize_entry("data", &self.data)
     }
 }
@@ -259,8 +287,17 @@ impl Desk {
         if applied_frame.is_some() {
             self.telemetry.applied(latency);
         }
+        let ticket = self.record(&changes, settled.at, applied_frame, now);
+        for (change, by) in &changes.changes {
+            self.history.push(Past {
+                change: change.clone(),
+                by: Arc::clone(by),
+                at: settled.at,
+                applied_frame,
+            });
+        }
         self.tell_others(&changes, settled.at, applied_frame);
-        self.answer(&changes, settled.at, outcome);
+        self.answer(&changes, settled.at, outcome, ticket);
         if let Some((change, _)) = changes.changes.last() {
             self.settled_seq = change.seq;
         }
@@ -281,7 +318,10 @@ impl Desk {
             let mut frames: [Option<Utf8Bytes>; 3] = Default::default();
             let key = key_of(&change.what);
             for (id, client) in &mut self.clients {
-                if !hears(id, client) || (is_batch && client.wants_batches) {
+                if !hears(id, client)
+                    || (is_batch && client.wants_batches)
+                    || !client.interest.wants(&change.what)
+                {
                     continue;
                 }
                 let frame = frames[client.dialect as usize].get_or_insert_with(|| {
@@ -303,43 +343,102 @@ impl Desk {
                 if *id == group.client || client.role == Role::Nobody || !client.wants_batches {
                     continue;
                 }
-                let frame = frames[client.dialect as usize].get_or_insert_with(|| {
-                    batch_broadcast(answer, changes, client.dialect, at, applied_frame)
-                });
-                client.outbox.change(Message::Text(frame.clone()), None);
+                let frame = if client.interest == Interest::default() {
+                    let shared = &mut frames[client.dialect as usize];
+                    shared
+                        .get_or_insert_with(|| {
+                            batch_broadcast(answer, changes, client.dialect, at, applied_frame)
+                        })
+                        .clone()
+                } else {
+                    let wanted = changes.iter();
+                    let wanted = wanted.filter(|(change, _)| client.interest.wants(&change.what));
+                    let wanted: Vec<_> = wanted.cloned().collect();
+                    if wanted.is_empty() {
+                        continue;
+                    }
+                    batch_broadcast(answer, &wanted, client.dialect, at, applied_frame)
+                };
+                client.outbox.change(Message::Text(frame), None);
             }
         }
     }
 
-    fn answer(&mut self, group: &Settling, at: Timestamp, outcome: Outcome) {
+    /// Puts a group on record. The ticket says when all of it is on disk, if that is awaited.
+    fn record(
+        &mut self,
+        group: &Settling,
+        at: Timestamp,
+        applied_frame: Option<u64>,
+        now: Instant,
+    ) -> u64 {
+        let now = now.saturating_duration_since(self.started);
+        let is_awaited = group
+            .answers
+            .iter()
+            .any(|answer| answer.origin.requires_ack);
+        let Some(log) = &mut self.log else { return 0 };
+        let mut ticket = 0;
+        for (change, by) in &group.changes {
+            let how = Circumstances {
+                at,
+                now,
+                applied_frame,
+                is_awaited,
+            };
+            ticket = log.record(change, by, how);
+        }
+        ticket
+    }
+
+    /// Whether what has no change in it counts as kept: the disk has not failed.
+    pub(super) fn is_disk_alive(&self) -> bool {
+        let log = self.log.as_ref();
+        log.is_some_and(|log| !log.is_dead(self.started.elapsed()))
+    }
+
+    /// Acknowledges what is on disk by now, and what a dead disk will not take.
+    pub(super) fn acknowledge(&mut self, now: Instant) {
+        let time = now.saturating_duration_since(self.started);
+        let (synced, is_dead) = match &self.log {
+            Some(log) => (log.synced(), log.is_dead(time)),
+            None => (0, true),
+        };
+        while let Some(owed) = self.acks.front() {
+            let durable = owed.ticket <= synced && self.log.is_some();
+            if !durable && !is_dead && self.acks.len() <= ACKS_MAX {
+                return;
+            }
+            let Some(owed) = self.acks.pop_front() else {
+                return;
+            };
+            if let Some(client) = self.clients.get_mut(&owed.origin.client) {
+                let frame = ack_of(&owed.origin, true, "applied", owed.data, durable);
+                client.outbox.reply(Message::Text(frame));
+            }
+        }
+    }
+
+    fn answer(&mut self, group: &Settling, at: Timestamp, outcome: Outcome, ticket: u64) {
         for answer in &group.answers {
             let origin = &answer.origin;
-            let Some(client) = self.clients.get_mut(&origin.client) else {
-                continue;
-            };
             let changes = &group.changes[answer.first..answer.first + answer.applied];
             let seq = changes.last().map(|(change, _)| change.seq);
             match (&origin.echo, changes) {
                 (Some(echo), _) => {
-                    let data = (
-                        views::object(json!({
-                            "batch_id": echo.batch_id,
-                            "applied": answer.applied,
-                            "superseded": answer.superseded,
-                            "debounce_ms": echo.debounce_ms,
-                            "apply_immediately": echo.apply_immediately,
-                        })),
-                        // What was superseded altogether never reached the engine.
-                        if seq.is_some() {
-                            outcome
-                        } else {
-                            Outcome {
-                                applied_frame: None,
-                                engine_latency_us: None,
-                            }
-                        },
-                    );
-                    client.answer(origin, seq, seq.map(|_| at), &data);
+                    let echo = views::object(json!({
+                        "batch_id": echo.batch_id,
+                        "applied": answer.applied,
+                        "superseded": answer.superseded,
+                        "debounce_ms": echo.debounce_ms,
+                        "apply_immediately": echo.apply_immediately,
+                    }));
+                    match seq {
+                        Some(_) => self.give(origin, seq, Some(at), &(echo, outcome), ticket),
+                        // What was superseded altogether never reached the engine, and has nothing that
+                        // could be lost.
+                        None => self.give(origin, None, None, &(echo, Outcome::NONE), 0),
+                    }
                 }
                 // Of several changes the last one says what they came to.
                 (None, [.., (change, _)]) => {
@@ -352,20 +451,68 @@ impl Desk {
                         )),
                         _ => None,
                     };
-                    let data = (
-                        (
-                            Told {
-                                what: &change.what,
-                                dialect: origin.dialect,
-                            },
-                            extra,
-                        ),
-                        outcome,
-                    );
-                    client.answer(origin, seq, Some(at), &data);
+                    let told = Told {
+                        what: &change.what,
+                        dialect: origin.dialect,
+                    };
+                    self.give(origin, seq, Some(at), &((told, extra), outcome), ticket);
                 }
                 (None, []) => {}
             }
+        }
+    }
+
+    /// Replies to a change, remembers the reply if it may be asked for again, and owes the `ack` if one
+    /// is wanted.
+    fn give<F: Fields>(
+        &mut self,
+        origin: &Origin,
+        seq: Option<u64>,
+        t1: Option<Timestamp>,
+        data: &F,
+        ticket: u64,
+    ) {
+        let kind = origin.kind.name(origin.dialect);
+        if let Some(client) = self.clients.get_mut(&origin.client) {
+            let frame = reply_as(origin, kind, seq, t1, data);
+            client.outbox.reply(Message::Text(frame));
+        }
+        if origin.requires_ack {
+            self.acks.push_back(OwedAck {
+                origin: origin.clone(),
+                data: raw(data),
+                ticket,
+            });
+        }
+        if origin.idempotency_key.is_none() {
+            return;
+        }
+        let Some(data) = raw(data) else { return };
+        let given = Given {
+            kind,
+            seq,
+            t1,
+            data,
+            ticket,
+        };
+        for again in self.repeats.answered(origin, given.clone()) {
+            self.answer_again(&again, &given);
+        }
+    }
+
+    /// The same answer to the same message.
+    pub(super) fn answer_again(&mut self, origin: &Origin, given: &Given) {
+        let data: Map<String, Value> = serde_json::from_str(given.data.get()).unwrap_or_default();
+        if let Some(client) = self.clients.get_mut(&origin.client) {
+            let frame = reply_as(origin, given.kind, given.seq, given.t1, &data);
+            client.outbox.reply(Message::Text(frame));
+        }
+        if origin.requires_ack {
+            self.acks.push_back(OwedAck {
+                origin: origin.clone(),
+                data: Some(given.data.clone()),
+                ticket: given.ticket,
+            });
         }
     }
 
@@ -426,12 +573,14 @@ impl Desk {
             let by = By {
                 user_id: view.changed_by.clone(),
                 session_id: String::new(),
+                ..By::rig()
             };
             let mut frame = None;
             for (id, client) in &mut self.clients {
                 if client.dialect != Dialect::Upper
                     || client.role == Role::Nobody
                     || view.only_by == Some(*id)
+                    || !client.interest.wants_view(&track.id, plugin_id)
                 {
                     continue;
                 }
@@ -451,26 +600,6 @@ impl Desk {
 }
 
 impl Client {
-    /// Replies, and acknowledges if that was asked for.
-    pub(super) fn answer<F: Fields>(
-        &mut self,
-        origin: &Origin,
-        seq: Option<u64>,
-        t1: Option<Timestamp>,
-        data: &F,
-    ) {
-        self.outbox.reply(Message::Text(reply_as(
-            origin,
-            origin.kind.name(origin.dialect),
-            seq,
-            t1,
-            data,
-        )));
-        if origin.requires_ack {
-            self.outbox.reply(Message::Text(ack(origin, Ok(data))));
-        }
-    }
-
     /// Refuses, and acknowledges that if it was asked for.
     pub(super) fn refuse(&mut self, origin: &Origin, reject: &Reject) {
         let frame = reply_as(origin, "ERROR", None, None, &encode::error(reject));
@@ -479,6 +608,7 @@ impl Client {
             self.outbox.reply(Message::Text(ack(
                 origin,
                 Err::<&Map<String, Value>, _>(reject),
+                false,
             )));
         }
     }
@@ -502,7 +632,8 @@ fn key_of(what: &What) -> Option<Key> {
     }
 }
 
-fn broadcast(
+/// A change as others are told of it.
+pub(super) fn broadcast(
     change: &Change,
     by: &By,
     dialect: Dialect,
@@ -541,7 +672,7 @@ fn broadcast(
 
 fn batch_broadcast(
     answer: &Answer,
-    changes: &[(Change, Rc<By>)],
+    changes: &[(Change, Arc<By>)],
     dialect: Dialect,
     at: Timestamp,
     applied_frame: Option<u64>,

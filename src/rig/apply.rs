@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::chain;
 use super::change::{Change, What};
-use super::howl::Howl;
 use super::presets::{PRESETS_MAX, Presets};
 use super::reject::Reject;
 use super::request::{ParameterChange, PluginRef, Request};
@@ -412,17 +411,11 @@ pub(super) fn insert_plugin(
     };
     let id = id.unwrap_or_else(|| state.new_plugin_id(kind));
     let plugin = Plugin {
-        id: id.clone(),
-        name: name.clone(),
-        kind,
         values: values.clone(),
-        bypassed: false,
         substituted_for: substituted_for.clone(),
-        seq: 0,
-        howl: Howl::default(),
         slot,
         memory,
-        sidechain: 0,
+        ..Plugin::new(&id, &name, kind)
     };
     let commands = plugin_commands(&plugin, state.tracks[track].place, position);
     state.tracks[track].plugins.insert(position, plugin);
@@ -593,12 +586,13 @@ fn preset_save(state: &mut State, at: &PluginRef, name: String) -> Result<Accept
             limit: PRESETS_MAX as u64,
         });
     }
-    state.presets.keep(kind, &name, values);
+    state.presets.keep(kind, &name, values.clone());
     let what = What::PresetSaved {
         track_id,
         plugin_id,
         preset_name: name,
         kind,
+        values,
     };
     Ok(Accepted::one(state, what, Vec::new()))
 }

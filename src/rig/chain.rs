@@ -201,6 +201,23 @@ fn factory(name: &str) -> Option<&'static Recipe> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chains(BTreeMap<String, Chain>);
 
+impl Chains {
+    /// Keeps a chain under a name.
+    pub fn keep(&mut self, name: String, chain: Chain) {
+        self.0.insert(name, chain);
+    }
+
+    /// A kept chain.
+    pub fn get(&self, name: &str) -> Option<&Chain> {
+        self.0.get(name)
+    }
+
+    /// All of them.
+    pub fn kept(&self) -> impl Iterator<Item = (&str, &Chain)> {
+        self.0.iter().map(|(name, chain)| (name.as_str(), chain))
+    }
+}
+
 /// Every chain that there is in this rig: name, whether it came with the box, and what it is.
 pub fn all(state: &State) -> Vec<(String, bool, Chain)> {
     let factory = FACTORY
@@ -404,10 +421,11 @@ pub fn save(state: &mut State, track_id: &str, name: String) -> Result<Accepted,
         links: links.collect(),
         sends: sends.collect(),
     };
-    state.chains.0.insert(name.clone(), chain);
+    state.chains.keep(name.clone(), chain.clone());
     let what = What::ChainSaved {
         track_id: track_id.to_owned(),
         preset_name: name,
+        chain,
     };
     Ok(Accepted {
         changes: vec![state.number(what)],

@@ -2,6 +2,7 @@
 
 use rigd_rt::{Kind, PanicMode};
 
+use super::chain::Chain;
 use super::state::Track;
 
 /// One numbered change.
@@ -83,6 +84,8 @@ pub enum What {
         preset_name: String,
         /// Which effect it is for.
         kind: Kind,
+        /// What was kept, in the order of [`Kind::params`].
+        values: Vec<f64>,
     },
     /// A chain has a new order.
     PluginMoved {
@@ -117,6 +120,8 @@ pub enum What {
         track_id: String,
         /// Its name.
         preset_name: String,
+        /// What was kept.
+        chain: Chain,
     },
     /// The rig was made safe.
     Panicked(PanicMode),

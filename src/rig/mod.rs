@@ -7,6 +7,7 @@
 //! | `presets.rs` | values for one effect, under a name |
 //! | `chain.rs` | whole chains for a microphone, under a name |
 //! | `karaoke.rs` | the rig that `preset = "karaoke"` starts with |
+//! | `durable.rs` | what of it survives a restart, and how it follows from changes |
 //! | `request.rs` | what may be asked |
 //! | `change.rs` | what an accepted request did: numbered, and told to everyone |
 //! | `reject.rs` | why a request was refused |
@@ -19,6 +20,7 @@ pub mod apply;
 pub mod batch;
 pub mod chain;
 pub mod change;
+pub mod durable;
 pub mod howl;
 pub mod karaoke;
 pub mod places;
@@ -30,6 +32,7 @@ mod tracks;
 
 pub use apply::{Accepted, apply};
 pub use change::{Change, What};
+pub use durable::Durable;
 pub use reject::Reject;
 pub use request::{ParameterChange, PluginRef, Request, TrackFields};
 pub use state::{MicFeed, Plugin, State, Track};

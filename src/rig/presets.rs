@@ -149,6 +149,14 @@ impl Presets {
         kept.is_none_or(|kept| kept.len() < PRESETS_MAX || kept.contains_key(name))
     }
 
+    /// What users keep: kind of effect, name, values in the order of [`Kind::params`].
+    pub fn kept(&self) -> impl Iterator<Item = (&'static str, &str, &[f64])> {
+        self.0.iter().flat_map(|(kind, kept)| {
+            let kept = kept.iter();
+            kept.map(|(name, values)| (*kind, name.as_str(), values.as_slice()))
+        })
+    }
+
     /// Keeps values under a name.
     pub fn keep(&mut self, kind: Kind, name: &str, values: Vec<f64>) {
         self.0

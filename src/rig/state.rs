@@ -5,6 +5,7 @@ use rigd_rt::command::{NO_CHANNEL, TrackLevel};
 use rigd_rt::{CHANNELS_MAX, Command, Kind, PanicMode, Param, Report, TRACK_PLACES, TrackKind};
 
 use super::chain::Chains;
+use super::durable::Durable;
 use super::howl::Howl;
 use super::places::{Memory, Places};
 use super::presets::Presets;
@@ -74,6 +75,23 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    /// One at its defaults.
+    pub fn new(id: &str, name: &str, kind: Kind) -> Plugin {
+        Plugin {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            kind,
+            values: defaults(kind),
+            bypassed: false,
+            substituted_for: None,
+            seq: 0,
+            howl: Howl::default(),
+            slot: 0,
+            memory: Memory::default(),
+            sidechain: 0,
+        }
+    }
+
     /// Whether it is the master's limiter.
     pub fn is_fixed(&self) -> bool {
         self.id == LIMITER
@@ -130,7 +148,7 @@ pub struct Track {
     pub plugins: Vec<Plugin>,
     pub(super) place: u8,
     /// Which of a file's channels feeds this mic.
-    pub(super) feed: Option<u8>,
+    pub feed: Option<u8>,
 }
 
 impl Track {
@@ -290,19 +308,8 @@ impl State {
         };
         for mut track in tracks {
             if track.kind == TrackKind::Master && track.plugins.is_empty() {
-                track.plugins.push(Plugin {
-                    id: LIMITER.to_owned(),
-                    name: "Limiter".to_owned(),
-                    kind: Kind::Limiter,
-                    values: defaults(Kind::Limiter),
-                    bypassed: false,
-                    substituted_for: None,
-                    seq: 0,
-                    howl: Howl::default(),
-                    slot: 0,
-                    memory: Memory::default(),
-                    sidechain: 0,
-                });
+                let limiter = Plugin::new(LIMITER, "Limiter", Kind::Limiter);
+                track.plugins.push(limiter);
             }
             track.feed = state.feed_for(&track);
             state.tracks.push(track);
@@ -311,6 +318,30 @@ impl State {
             .tracks
             .sort_by_key(|track| track.kind == TrackKind::Master);
         state
+    }
+
+    /// The rig as it was, numbered from `seq` on.
+    pub fn restore(durable: Durable, seq: u64, wiring: Wiring, pool_samples: usize) -> State {
+        let feeds: Vec<Option<u8>> = durable.tracks.iter().map(|track| track.feed).collect();
+        let mut state = State::new(durable.tracks, wiring, pool_samples);
+        if state.wiring.mic_feed != MicFeed::Device {
+            for (track, feed) in state.tracks.iter_mut().zip(feeds) {
+                // One that had an input of its own keeps it.
+                let is_own = feed.is_none() && state.wiring.has(track.input);
+                track.feed = if is_own { None } else { feed.or(track.feed) };
+            }
+        }
+        state.seq = seq;
+        state.panic = durable.panic;
+        state.presets = durable.presets;
+        state.chains = durable.chains;
+        state.plugins_made = durable.plugins_made;
+        state
+    }
+
+    /// The engine's delay memory, in samples.
+    pub fn pool_samples(&self) -> u64 {
+        u64::from(self.places.pool_samples())
     }
 
     /// A track by id.

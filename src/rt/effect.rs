@@ -36,6 +36,7 @@ pub struct Param {
 
 /// The built-in effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Kind {
     /// A linear factor.
     Gain,

@@ -61,11 +61,18 @@ fn page(request: &Request<Incoming>, shared: &Shared) -> Answer {
             } else {
                 StatusCode::SERVICE_UNAVAILABLE
             };
-            let word = if running { "ok" } else { "degraded" };
+            let troubles = desk.troubles(now);
+            let word = if troubles.is_empty() {
+                "ok"
+            } else {
+                "degraded"
+            };
             let engine = desk.telemetry().engine(running);
             json_answer(
                 status,
-                &json!({ "status": word, "engine": engine, "clients": desk.clients() }),
+                &json!({
+                    "status": word, "degraded": troubles, "engine": engine, "clients": desk.clients(),
+                }),
             )
         }
         "/metrics" => typed(

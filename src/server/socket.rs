@@ -60,7 +60,7 @@ pub async fn serve(stream: TcpStream, already_read: Vec<u8>, peer: SocketAddr, s
     let id = shared
         .desk
         .borrow_mut()
-        .connect(uuid::Uuid::new_v4().to_string());
+        .connect(uuid::Uuid::new_v4().to_string(), &peer.ip().to_string());
     // However this ends, the desk forgets the client.
     let registered = Registered {
         id,

@@ -5,8 +5,38 @@ pub mod limits;
 
 pub use limits::{Bucket, Buckets};
 
+use std::sync::Arc;
+
 use crate::protocol::Body;
 use crate::rig::{Reject, Request};
+
+/// Whose change it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct By {
+    /// The user.
+    pub user_id: String,
+    /// The group of people.
+    pub session_id: String,
+    /// What the connection may do.
+    pub role: Role,
+    /// Whether the user has been proved.
+    pub verified: bool,
+    /// Where the connection comes from.
+    pub address: Arc<str>,
+}
+
+impl By {
+    /// The rig itself.
+    pub fn rig() -> By {
+        By {
+            user_id: "rigd".to_owned(),
+            session_id: "rigd".to_owned(),
+            role: Role::Host,
+            verified: true,
+            address: "".into(),
+        }
+    }
+}
 
 /// What a connection may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

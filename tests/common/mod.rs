@@ -97,7 +97,7 @@ impl Bench {
     }
 
     pub fn connect(&mut self) -> ClientId {
-        let id = self.desk.connect("test".to_owned());
+        let id = self.desk.connect("test".to_owned(), "127.0.0.1");
         let hello = self.heard(id);
         assert_eq!(hello.len(), 1);
         assert_eq!(hello[0]["type"], "connection.status");

@@ -1,0 +1,242 @@
+//! The one SQLite file in the state folder: its tables, how it is opened, what is in it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+
+use super::chain::GENESIS;
+use super::rows::{self, Columns};
+use crate::rig::Durable;
+
+/// Its name in the state folder.
+pub const FILE: &str = "rigd.db";
+/// The key's name beside it.
+pub const KEY_FILE: &str = "rigd.key";
+
+/// What each version of the tables adds to the one before. Never edited, only added to.
+const MIGRATIONS: [&str; 1] = ["
+CREATE TABLE daid_events (
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    user_id TEXT NOT NULL,
+    action TEXT NOT NULL,
+    details TEXT NOT NULL,
+    timestamp TEXT NOT NULL,
+    seq_first INTEGER NOT NULL,
+    seq_last INTEGER NOT NULL,
+    epoch TEXT NOT NULL,
+    monotonic_us INTEGER NOT NULL,
+    applied_frame INTEGER,
+    entity_type TEXT NOT NULL,
+    entity_id TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    role TEXT NOT NULL,
+    verified INTEGER NOT NULL,
+    address TEXT NOT NULL,
+    parents TEXT NOT NULL,
+    preimage TEXT NOT NULL,
+    chain TEXT NOT NULL
+);
+CREATE INDEX idx_user_id ON daid_events (user_id);
+CREATE INDEX idx_action ON daid_events (action);
+CREATE INDEX idx_timestamp ON daid_events (timestamp);
+CREATE INDEX idx_entity ON daid_events (entity_id, entity_type);
+CREATE TABLE daid_head (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    rows INTEGER NOT NULL,
+    chain TEXT NOT NULL,
+    seal TEXT NOT NULL
+);
+CREATE TABLE plugin_configurations (
+    id TEXT PRIMARY KEY,
+    track_id TEXT,
+    name TEXT,
+    plugin_path TEXT,
+    bypassed INTEGER NOT NULL DEFAULT 0,
+    parameters TEXT,
+    substituted_for TEXT,
+    session_id TEXT,
+    created_by TEXT,
+    created_at TEXT DEFAULT CURRENT_TIMESTAMP,
+    updated_at TEXT DEFAULT CURRENT_TIMESTAMP,
+    daid_id TEXT
+);
+CREATE TABLE runs (
+    epoch TEXT PRIMARY KEY,
+    version TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    sample_rate INTEGER NOT NULL,
+    device_channels INTEGER NOT NULL,
+    file_channels INTEGER NOT NULL,
+    pool_samples INTEGER NOT NULL,
+    last_frame INTEGER NOT NULL
+);
+CREATE TABLE journal (
+    row INTEGER PRIMARY KEY,
+    epoch TEXT NOT NULL,
+    frame INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    commands BLOB
+);
+CREATE INDEX idx_journal_epoch ON journal (epoch);
+CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+"];
+
+/// How long another process may hold the file.
+const BUSY: Duration = Duration::from_millis(500);
+
+/// Why a database cannot be used.
+#[derive(Debug)]
+pub enum Unusable {
+    /// A newer rigd made it.
+    Newer {
+        /// Where.
+        path: PathBuf,
+    },
+    /// What is in it is not what SQLite wrote.
+    Corrupt(rusqlite::Error),
+    /// It cannot be reached, or not written.
+    Failed(rusqlite::Error),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unusable::Newer { path } => write!(
+                f,
+                "{} was written by a newer rigd: install that one again, or start with another --state-dir",
+                path.display()
+            ),
+            Unusable::Corrupt(error) => write!(f, "the database is damaged: {error}"),
+            Unusable::Failed(error) => write!(f, "the database cannot be used: {error}"),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Unusable {
+    fn from(error: rusqlite::Error) -> Unusable {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Unusable::Corrupt(error),
+            _ => Unusable::Failed(error),
+        }
+    }
+}
+
+/// Opens it for writing, and brings its tables up to date. Every commit is synced.
+pub fn open(path: &Path) -> Result<Connection, Unusable> {
+    let db = Connection::open(path)?;
+    db.busy_timeout(BUSY)?;
+    let version = version(&db)?;
+    if version > MIGRATIONS.len() {
+        let path = path.to_owned();
+        return Err(Unusable::Newer { path });
+    }
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    // Pages that a query once held are not kept: the box has little memory.
+    db.pragma_update(None, "cache_size", -512)?;
+    if (1..MIGRATIONS.len()).contains(&version) {
+        let copy = path.with_extension(format!("v{version}.backup"));
+        let _ = std::fs::remove_file(&copy);
+        db.execute("VACUUM INTO ?1", params![copy.to_string_lossy()])?;
+    }
+    migrate(&db, version)?;
+    Ok(db)
+}
+
+fn version(db: &Connection) -> Result<usize, Unusable> {
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    // A negative one is nobody's that we know.
+    Ok(usize::try_from(version).unwrap_or(usize::MAX))
+}
+
+fn migrate(db: &Connection, version: usize) -> Result<(), Unusable> {
+    let missing = &MIGRATIONS[version.min(MIGRATIONS.len())..];
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let all = db.unchecked_transaction()?;
+    for migration in missing {
+        all.execute_batch(migration)?;
+    }
+    all.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+    all.commit()?;
+    Ok(())
+}
+
+/// Opens it for reading only, also while rigd is running.
+pub fn open_to_read(path: &Path) -> Result<Connection, Unusable> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY)?;
+    let version = version(&db)?;
+    if version > MIGRATIONS.len() {
+        let path = path.to_owned();
+        return Err(Unusable::Newer { path });
+    }
+    Ok(db)
+}
+
+/// The state that it holds; `None` when no rig was ever kept there. With what had to be left out.
+pub fn load(db: &Connection) -> Result<Option<(Durable, Vec<String>)>, Unusable> {
+    let mut state = BTreeMap::new();
+    let mut query = db.prepare("SELECT key, value FROM state")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        state.insert(row.get(0)?, row.get(1)?);
+    }
+    if state.is_empty() {
+        return Ok(None);
+    }
+    let mut plugins = BTreeMap::new();
+    let mut query = db.prepare(
+        "SELECT id, track_id, name, plugin_path, bypassed, parameters, substituted_for
+         FROM plugin_configurations WHERE track_id IS NOT NULL AND plugin_path IS NOT NULL",
+    )?;
+    let mut found = query.query([])?;
+    while let Some(row) = found.next()? {
+        let columns = Columns {
+            track_id: row.get(1)?,
+            name: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+            plugin_path: row.get(3)?,
+            bypassed: row.get(4)?,
+            parameters: row.get::<_, Option<String>>(5)?.unwrap_or_default(),
+            substituted_for: row.get(6)?,
+        };
+        plugins.insert(row.get(0)?, columns);
+    }
+    Ok(Some(rows::load(state, plugins)))
+}
+
+/// A number kept under a name.
+pub fn number(db: &Connection, key: &str) -> Result<Option<u64>, Unusable> {
+    let value: Option<i64> = db
+        .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(value.and_then(|value| u64::try_from(value).ok()))
+}
+
+/// Keeps a number under a name.
+pub fn keep_number(db: &Connection, key: &str, value: u64) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+        .execute(params![key, value as i64])?;
+    Ok(())
+}
+
+/// Rows of the log, and the newest one's chain hash.
+pub fn newest(db: &Connection) -> Result<(u64, String), Unusable> {
+    let newest = db
+        .query_row(
+            "SELECT row, chain FROM daid_events ORDER BY row DESC LIMIT 1",
+            [],
+            |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)),
+        )
+        .optional()?;
+    Ok(newest.unwrap_or((0, GENESIS.to_owned())))
+}

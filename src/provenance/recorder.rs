@@ -1,0 +1,368 @@
+//! Changes → entries for the log: events, with the rows of the state that they changed. Pure: time is
+//! passed in. Knows the state as the log has it, and follows it by the changes alone.
+//!
+//! Changes of one user to one plugin's parameters are one event for each gesture: it ends 100 ms after
+//! its last change, after 2 s at most, at a change whose durability somebody waits for, or when
+//! anything else happens to that plugin.
+//!
+//! Entries wait in a queue of at most [`WAITING_MAX`]. When it is full (the disk does not keep up),
+//! gestures stay open for longer, and past that entries are lost: what they changed is still in the
+//! state, which is written whole when there is room again, with an event that names the gap.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::event::{self, EntityType, Event, RIG};
+use super::rows::Row;
+use crate::rig::durable::Part;
+use crate::rig::state::parameter;
+use crate::rig::{Change, Durable, What};
+use crate::session::By;
+
+/// A gesture ends so long after its last change.
+const PAUSE: Duration = Duration::from_millis(100);
+/// And so long after its first.
+const GESTURE_MAX: Duration = Duration::from_secs(2);
+/// Entries that wait for the disk.
+pub const WAITING_MAX: usize = 4096;
+
+/// What goes to the log at once: an event and what it changed.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its number in the queue; increasing.
+    pub ticket: u64,
+    /// What happened.
+    pub event: Option<Event>,
+    /// The state after it.
+    pub rows: Vec<Row>,
+    /// The rows are the whole state: all others go.
+    pub is_everything: bool,
+}
+
+/// How a change fared.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    /// When.
+    pub at: Timestamp,
+    /// Since the process began.
+    pub now: Duration,
+    /// The first frame computed with it.
+    pub applied_frame: Option<u64>,
+    /// Somebody waits for it to be on disk.
+    pub is_awaited: bool,
+}
+
+#[derive(Debug)]
+struct Gesture {
+    track_id: String,
+    by: Arc<By>,
+    /// Parameter → value before, value after, changes.
+    changes: BTreeMap<&'static str, (f64, f64, u64)>,
+    seq_first: u64,
+    seq_last: u64,
+    began: Duration,
+    last: Duration,
+    at: Timestamp,
+    applied_frame: Option<u64>,
+}
+
+impl Gesture {
+    fn due(&self) -> Duration {
+        (self.last + PAUSE).min(self.began + GESTURE_MAX)
+    }
+}
+
+/// Entries that could not be kept.
+#[derive(Debug)]
+struct Gap {
+    seq_first: u64,
+    seq_last: u64,
+    events: u64,
+}
+
+/// See the module.
+pub struct Recorder {
+    state: Durable,
+    keeps_events: bool,
+    /// By plugin.
+    gestures: HashMap<String, Gesture>,
+    waiting: VecDeque<Entry>,
+    ticket: u64,
+    gap: Option<Gap>,
+    rig: Arc<By>,
+}
+
+impl Recorder {
+    /// From a state that the log has. Without `keeps_events` only the state is kept.
+    pub fn new(state: Durable, keeps_events: bool) -> Recorder {
+        Recorder {
+            state,
+            keeps_events,
+            gestures: HashMap::new(),
+            waiting: VecDeque::new(),
+            ticket: 0,
+            gap: None,
+            rig: Arc::new(By::rig()),
+        }
+    }
+
+    /// The state with everything that was ever recorded and closed.
+    pub fn state(&self) -> &Durable {
+        &self.state
+    }
+
+    /// Puts the whole state into the queue: the first thing that a new log gets.
+    pub fn record_everything(&mut self) {
+        let parts = self.state.parts();
+        let rows = parts
+            .iter()
+            .map(|part| Row::of(part, &self.state))
+            .collect();
+        self.push(None, rows);
+        if let Some(entry) = self.waiting.back_mut() {
+            entry.is_everything = true;
+        }
+    }
+
+    /// Records one change. Returns the ticket that covers it, once what it belongs to is closed: at
+    /// once if it is awaited.
+    pub fn record(&mut self, change: &Change, by: &Arc<By>, how: Circumstances) -> u64 {
+        if let What::Parameter {
+            track_id,
+            plugin_id,
+            parameter_id,
+            value,
+        } = &change.what
+        {
+            let is_others = |gesture: &Gesture| {
+                gesture.by.user_id != by.user_id || gesture.by.session_id != by.session_id
+            };
+            if self.gestures.get(plugin_id).is_some_and(is_others) {
+                self.close(plugin_id);
+            }
+            self.gesture(
+                change.seq,
+                track_id,
+                plugin_id,
+                parameter_id,
+                *value,
+                by,
+                how,
+            );
+            if how.is_awaited {
+                self.close(plugin_id);
+            }
+            return self.ticket;
+        }
+        self.close_touched(&change.what);
+        let (entity_type, entity_id, _) = event::entity(&change.what);
+        let event = Event {
+            operation: event::operation(&change.what),
+            entity_type,
+            entity_id: entity_id.to_owned(),
+            by: Arc::clone(by),
+            seq_first: change.seq,
+            seq_last: change.seq,
+            at: how.at,
+            monotonic_us: how.now.as_micros() as u64,
+            applied_frame: how.applied_frame,
+            metadata: event::metadata(&change.what, by, &self.state),
+        };
+        let parts: BTreeSet<Part> = self.state.follow(&change.what).into_iter().collect();
+        let rows = parts
+            .iter()
+            .map(|part| Row::of(part, &self.state))
+            .collect();
+        self.push(Some(event), rows);
+        self.ticket
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one change")]
+    fn gesture(
+        &mut self,
+        seq: u64,
+        track_id: &str,
+        plugin_id: &str,
+        parameter_id: &'static str,
+        value: f64,
+        by: &Arc<By>,
+        how: Circumstances,
+    ) {
+        let before = self.state.plugin(plugin_id).and_then(|(_, plugin)| {
+            let (index, _) = parameter(plugin.kind, parameter_id)?;
+            plugin.values.get(index).copied()
+        });
+        let gesture = self
+            .gestures
+            .entry(plugin_id.to_owned())
+            .or_insert_with(|| Gesture {
+                track_id: track_id.to_owned(),
+                by: Arc::clone(by),
+                changes: BTreeMap::new(),
+                seq_first: seq,
+                seq_last: seq,
+                began: how.now,
+                last: how.now,
+                at: how.at,
+                applied_frame: how.applied_frame,
+            });
+        gesture.seq_last = seq;
+        gesture.last = how.now;
+        gesture.at = how.at;
+        gesture.applied_frame = how.applied_frame;
+        let from = before.unwrap_or(value);
+        let (_, to, count) = gesture
+            .changes
+            .entry(parameter_id)
+            .or_insert((from, value, 0));
+        *to = value;
+        *count += 1;
+    }
+
+    /// Ends the gestures that a change to something else ends.
+    fn close_touched(&mut self, what: &What) {
+        match what {
+            What::TrackRemoved { track_id } => {
+                self.close_those(|gesture| gesture.track_id == *track_id);
+            }
+            _ => {
+                if let (EntityType::Plugin, plugin_id, _) = event::entity(what) {
+                    let plugin_id = plugin_id.to_owned();
+                    self.close(&plugin_id);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, plugin_id: &str) {
+        let Some(gesture) = self.gestures.remove(plugin_id) else {
+            return;
+        };
+        let mut changes = Map::new();
+        for (id, (from, to, count)) in &gesture.changes {
+            changes.insert(
+                (*id).to_owned(),
+                json!({"from": from, "to": to, "count": count}),
+            );
+            self.state.follow(&What::Parameter {
+                track_id: gesture.track_id.clone(),
+                plugin_id: plugin_id.to_owned(),
+                parameter_id: id,
+                value: *to,
+            });
+        }
+        let details = json!({ "changes": changes });
+        let event = Event {
+            operation: "plugin.parameter",
+            entity_type: EntityType::Plugin,
+            entity_id: plugin_id.to_owned(),
+            seq_first: gesture.seq_first,
+            seq_last: gesture.seq_last,
+            at: gesture.at,
+            monotonic_us: gesture.last.as_micros() as u64,
+            applied_frame: gesture.applied_frame,
+            metadata: event::with_who(Some(&gesture.track_id), &gesture.by, details),
+            by: gesture.by,
+        };
+        let rows = vec![Row::of(&Part::Plugin(plugin_id.to_owned()), &self.state)];
+        self.push(Some(event), rows);
+    }
+
+    fn push(&mut self, event: Option<Event>, rows: Vec<Row>) {
+        self.ticket += 1;
+        if self.waiting.len() >= WAITING_MAX {
+            let (seq_first, seq_last) = event.map_or((0, 0), |e| (e.seq_first, e.seq_last));
+            let gap = self.gap.get_or_insert(Gap {
+                seq_first,
+                seq_last,
+                events: 0,
+            });
+            gap.seq_last = gap.seq_last.max(seq_last);
+            gap.events += 1;
+            return;
+        }
+        self.waiting.push_back(Entry {
+            ticket: self.ticket,
+            event: event.filter(|_| self.keeps_events),
+            rows,
+            is_everything: false,
+        });
+    }
+
+    /// Ends the gestures whose time has come. While the disk does not keep up they stay open.
+    pub fn close_due(&mut self, now: Duration) {
+        if self.waiting.len() >= WAITING_MAX / 2 {
+            return;
+        }
+        self.close_those(|gesture| gesture.due() <= now);
+    }
+
+    /// Ends all gestures.
+    pub fn close_all(&mut self) {
+        self.close_those(|_| true);
+    }
+
+    /// Ends some gestures, in the order of their numbers.
+    fn close_those(&mut self, wanted: impl Fn(&Gesture) -> bool) {
+        let those = self.gestures.iter().filter(|(_, gesture)| wanted(gesture));
+        let mut those: Vec<(u64, String)> = those
+            .map(|(id, gesture)| (gesture.seq_last, id.clone()))
+            .collect();
+        those.sort();
+        those.iter().for_each(|(_, id)| self.close(id));
+    }
+
+    /// When the next gesture ends.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.gestures.values().map(Gesture::due).min()
+    }
+
+    /// Whether anything waits.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty() || self.gap.is_some()
+    }
+
+    /// The newest ticket given out.
+    pub fn ticket(&self) -> u64 {
+        self.ticket
+    }
+
+    /// Takes everything that waits, in order; behind a gap, what it is and the whole state.
+    pub fn take(&mut self, at: Timestamp, now: Duration) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = std::mem::take(&mut self.waiting).into();
+        if let Some(gap) = self.gap.take() {
+            let details: Value = json!({
+                "events": gap.events, "seq_first": gap.seq_first, "seq_last": gap.seq_last,
+                "reason": "the disk did not take them",
+            });
+            let event = Event {
+                operation: "rig.gap",
+                entity_type: EntityType::Configuration,
+                entity_id: RIG.to_owned(),
+                seq_first: gap.seq_first,
+                seq_last: gap.seq_last,
+                at,
+                monotonic_us: now.as_micros() as u64,
+                applied_frame: None,
+                metadata: event::with_who(None, &self.rig, details),
+                by: Arc::clone(&self.rig),
+            };
+            let parts = self.state.parts();
+            let rows = parts
+                .iter()
+                .map(|part| Row::of(part, &self.state))
+                .collect();
+            entries.push(Entry {
+                ticket: self.ticket,
+                event: self.keeps_events.then_some(event),
+                rows,
+                is_everything: true,
+            });
+        }
+        entries
+    }
+}

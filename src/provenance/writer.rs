@@ -1,0 +1,417 @@
+//! The append thread: the only one that writes to the database. It takes one batch at a time and
+//! commits it, synced; a batch that the disk does not take is tried again until it does.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::chain::{self, Key, link};
+use super::daid::{Parts, timestamp};
+use super::database::{self, Unusable};
+use super::event::Event;
+use super::journal::{self, Group, Stage};
+use super::recorder::Entry;
+use super::rows::Row;
+
+/// A disk that refused a batch is asked again after so long.
+const RETRY: Duration = Duration::from_millis(200);
+/// Entities whose newest event is remembered.
+const PARENTS_MAX: usize = 4096;
+
+/// What the writer says of itself. Any thread.
+#[derive(Default)]
+pub struct Health {
+    /// Every entry up to this ticket is on disk.
+    synced: AtomicU64,
+    /// It holds a batch.
+    busy: AtomicBool,
+    /// Nobody waits for what the disk does not take.
+    given_up: AtomicBool,
+    /// Why the disk does not take what it should.
+    trouble: Mutex<Option<String>>,
+    /// Wakes whoever waits for any of this to change.
+    pub news: Notify,
+}
+
+impl Health {
+    /// Every entry up to this ticket is on disk.
+    pub fn synced(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// Whether it holds a batch.
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
+    }
+
+    /// Why the disk does not take what it should.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        self.news.notify_one();
+    }
+}
+
+/// What is committed together.
+pub struct Batch {
+    /// In order.
+    pub entries: Vec<Entry>,
+    /// In order.
+    pub journal: Vec<Group>,
+    /// What the run is played on, once an engine is there.
+    pub stage: Option<Stage>,
+    /// Numbers up to this one are reserved: no later run uses them.
+    pub seq_mark: u64,
+}
+
+/// Names this run of this rig in every row.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The rig's own name.
+    pub agent_id: String,
+    /// The run's.
+    pub epoch: String,
+}
+
+/// The control side's end.
+pub struct Writer {
+    batches: Option<SyncSender<Box<Batch>>>,
+    health: Arc<Health>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread on an opened database.
+    pub fn start(db: Connection, path: PathBuf, key: Key, run: Run) -> std::io::Result<Writer> {
+        let (batches, waiting) = sync_channel(1);
+        let health = Arc::new(Health::default());
+        let appender = Appender {
+            db: Some(db),
+            path,
+            key,
+            run,
+            parents: HashMap::new(),
+            health: Arc::clone(&health),
+        };
+        let thread = std::thread::Builder::new()
+            .name("rigd-log".to_owned())
+            .spawn(move || appender.run(&waiting))?;
+        Ok(Writer {
+            batches: Some(batches),
+            health,
+            thread: Some(thread),
+        })
+    }
+
+    /// What it says of itself.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// Hands a batch over, or gives it back while it holds one. Never waits.
+    pub fn offer(&self, batch: Box<Batch>) -> Result<(), Box<Batch>> {
+        let Some(batches) = &self.batches else {
+            return Err(batch);
+        };
+        self.health.busy.store(true, Ordering::Release);
+        batches.try_send(batch).map_err(|refused| match refused {
+            TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch,
+        })
+    }
+
+    /// Ends the thread once it has committed what it holds, or after so long. Says whether it has.
+    pub fn finish(mut self, within: Duration) -> bool {
+        self.batches = None;
+        let Some(thread) = self.thread.take() else {
+            return true;
+        };
+        let until = std::time::Instant::now() + within;
+        while !thread.is_finished() && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.health.given_up.store(true, Ordering::Release);
+        thread.is_finished() && thread.join().is_ok()
+    }
+}
+
+struct Appender {
+    db: Option<Connection>,
+    path: PathBuf,
+    key: Key,
+    run: Run,
+    /// Entity → its newest event.
+    parents: HashMap<String, String>,
+    health: Arc<Health>,
+}
+
+impl Appender {
+    fn run(mut self, batches: &Receiver<Box<Batch>>) {
+        while let Ok(batch) = batches.recv() {
+            let is_kept = self.commit_at_last(&batch);
+            if let Some(last) = batch.entries.last().filter(|_| is_kept) {
+                self.health.synced.store(last.ticket, Ordering::Release);
+            }
+            self.health.busy.store(false, Ordering::Release);
+            self.health.news.notify_one();
+        }
+    }
+
+    /// Tries until the disk takes it, or until nobody waits any more. Says whether it did.
+    fn commit_at_last(&mut self, batch: &Batch) -> bool {
+        loop {
+            match self.commit(batch) {
+                Ok(()) => {
+                    if self.health.trouble().is_some() {
+                        log::info!("the disk takes the log again");
+                        self.health.set_trouble(None);
+                    }
+                    return true;
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    if self.health.trouble().is_none() {
+                        log::error!("the log cannot be written, and is tried again: {reason}");
+                    }
+                    self.health.set_trouble(Some(reason));
+                    // Nothing can be trusted of it; the parents may be of events that are not there.
+                    self.parents.clear();
+                    self.db = None;
+                }
+            }
+            std::thread::sleep(RETRY);
+            if self.health.given_up.load(Ordering::Acquire) {
+                log::error!("rigd ends with changes that the disk did not take");
+                return false;
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), Unusable> {
+        let db = match self.db.take() {
+            Some(db) => db,
+            None => database::open(&self.path)?,
+        };
+        let result = self.write(&db, batch);
+        self.db = Some(db);
+        result
+    }
+
+    fn write(&mut self, db: &Connection, batch: &Batch) -> Result<(), Unusable> {
+        let whole = db.unchecked_transaction()?;
+        let (before, mut chain) = database::newest(db)?;
+        let mut rows = before;
+        for entry in &batch.entries {
+            let id = match &entry.event {
+                Some(event) => {
+                    rows += 1;
+                    Some(self.append(db, event, rows, &mut chain)?)
+                }
+                None => None,
+            };
+            if entry.is_everything {
+                delete_others(db, &entry.rows)?;
+            }
+            for row in &entry.rows {
+                put(db, row, entry.event.as_ref(), id.as_deref())?;
+            }
+        }
+        if rows > before {
+            let seal = self.key.seal(&chain::head(rows, &chain));
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO daid_head (id, rows, chain, seal) VALUES (1, ?1, ?2, ?3)",
+            )?
+            .execute(params![rows as i64, chain, seal])?;
+        }
+        if let Some(stage) = &batch.stage {
+            journal::put_stage(db, stage)?;
+        }
+        for group in &batch.journal {
+            journal::append(db, &self.run.epoch, group)?;
+        }
+        database::keep_number(db, "seq_mark", batch.seq_mark)?;
+        whole.commit()?;
+        Ok(())
+    }
+
+    /// Writes one event as row number `row`; gives its identifier.
+    fn append(
+        &mut self,
+        db: &Connection,
+        event: &Event,
+        row: u64,
+        chain: &mut String,
+    ) -> Result<String, Unusable> {
+        let entity = format!("{}\n{}", event.entity_type.name(), event.entity_id);
+        let parents: Vec<String> = match self.parents.get(&entity) {
+            Some(parent) => vec![parent.clone()],
+            None => newest_of(db, event)?.into_iter().collect(),
+        };
+        let parts = Parts {
+            at: event.at,
+            agent_id: &self.run.agent_id,
+            entity_type: event.entity_type.name(),
+            entity_id: &event.entity_id,
+            operation: event.operation,
+            metadata: &event.metadata,
+            parents: &parents,
+        };
+        let preimage = parts.preimage();
+        let id = parts.identifier(&preimage);
+        let details = event.metadata.to_string();
+        let parents = json!(parents).to_string();
+        let columns: [Value; 19] = [
+            json!(row),
+            json!(id),
+            json!(event.by.user_id),
+            json!(event.operation),
+            json!(details),
+            json!(timestamp(event.at)),
+            json!(event.seq_first),
+            json!(event.seq_last),
+            json!(self.run.epoch),
+            json!(event.monotonic_us),
+            json!(event.applied_frame),
+            json!(event.entity_type.name()),
+            json!(event.entity_id),
+            json!(event.by.session_id),
+            json!(event.by.role.name()),
+            json!(event.by.verified),
+            json!(*event.by.address),
+            json!(parents),
+            json!(preimage),
+        ];
+        let hash = link(chain, &columns.to_vec().into());
+        db.prepare_cached(
+            "INSERT INTO daid_events (row, id, user_id, action, details, timestamp, seq_first, seq_last,
+             epoch, monotonic_us, applied_frame, entity_type, entity_id, session_id, role, verified,
+             address, parents, preimage, chain)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+        )?
+        .execute(params![
+            row as i64,
+            id,
+            event.by.user_id,
+            event.operation,
+            details,
+            timestamp(event.at),
+            event.seq_first as i64,
+            event.seq_last as i64,
+            self.run.epoch,
+            event.monotonic_us as i64,
+            event.applied_frame.map(|frame| frame as i64),
+            event.entity_type.name(),
+            event.entity_id,
+            event.by.session_id,
+            event.by.role.name(),
+            event.by.verified,
+            &*event.by.address,
+            parents,
+            preimage,
+            hash,
+        ])?;
+        *chain = hash;
+        if self.parents.len() >= PARENTS_MAX {
+            self.parents.clear();
+        }
+        self.parents.insert(entity, id.clone());
+        Ok(id)
+    }
+}
+
+fn newest_of(db: &Connection, event: &Event) -> Result<Option<String>, Unusable> {
+    let newest = db
+        .prepare_cached(
+            "SELECT id FROM daid_events WHERE entity_id = ?1 AND entity_type = ?2
+             ORDER BY row DESC LIMIT 1",
+        )?
+        .query_row(params![event.entity_id, event.entity_type.name()], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(newest)
+}
+
+/// What is not among the rows of a whole state goes. Rows of an older system's, which have no track,
+/// stay.
+fn delete_others(db: &Connection, rows: &[Row]) -> rusqlite::Result<()> {
+    db.execute("DELETE FROM state", [])?;
+    let mut query = db.prepare(
+        "SELECT id FROM plugin_configurations WHERE track_id IS NOT NULL AND plugin_path IS NOT NULL",
+    )?;
+    let present: Vec<String> = query
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in present {
+        let is_wanted = |row: &Row| matches!(row, Row::Plugin { id: wanted, .. } if *wanted == id);
+        if !rows.iter().any(is_wanted) {
+            db.execute("DELETE FROM plugin_configurations WHERE id = ?1", [&id])?;
+        }
+    }
+    Ok(())
+}
+
+fn put(
+    db: &Connection,
+    row: &Row,
+    event: Option<&Event>,
+    daid: Option<&str>,
+) -> rusqlite::Result<()> {
+    match row {
+        Row::State {
+            key,
+            value: Some(value),
+        } => db
+            .prepare_cached("INSERT OR REPLACE INTO state (key, value) VALUES (?1, ?2)")?
+            .execute(params![key, value])?,
+        Row::State { key, value: None } => db
+            .prepare_cached("DELETE FROM state WHERE key = ?1")?
+            .execute([key])?,
+        Row::Plugin {
+            id,
+            columns: Some(columns),
+        } => {
+            let session = event.map(|event| event.by.session_id.as_str());
+            let user = event.map(|event| event.by.user_id.as_str());
+            let at = event.map(|event| timestamp(event.at));
+            db.prepare_cached(
+                "INSERT INTO plugin_configurations (id, track_id, name, plugin_path, bypassed, parameters,
+                 substituted_for, session_id, created_by, created_at, updated_at, daid_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11)
+                 ON CONFLICT (id) DO UPDATE SET track_id = ?2, name = ?3, plugin_path = ?4, bypassed = ?5,
+                 parameters = ?6, substituted_for = ?7, session_id = coalesce(?8, session_id),
+                 updated_at = coalesce(?10, updated_at), daid_id = coalesce(?11, daid_id)",
+            )?
+            .execute(params![
+                id,
+                columns.track_id,
+                columns.name,
+                columns.plugin_path,
+                columns.bypassed,
+                columns.parameters,
+                columns.substituted_for,
+                session,
+                user,
+                at,
+                daid,
+            ])?
+        }
+        Row::Plugin { id, columns: None } => db
+            .prepare_cached("DELETE FROM plugin_configurations WHERE id = ?1")?
+            .execute([id])?,
+    };
+    Ok(())
+}
