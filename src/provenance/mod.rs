@@ -19,6 +19,7 @@ pub mod chain;
 pub mod daid;
 pub mod database;
 pub mod event;
+pub mod record;
 pub mod recorder;
 pub mod rows;
 pub mod writer;

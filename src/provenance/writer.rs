@@ -10,13 +10,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Notify;
 
-use super::chain::{self, Key, link};
+use super::chain::{self, Key};
 use super::daid::{Parts, timestamp};
 use super::database::{self, Unusable};
 use super::event::Event;
+use super::record::Record;
 use super::recorder::Entry;
 use super::rows::Row;
 
@@ -260,64 +261,36 @@ impl Appender {
         };
         let preimage = parts.preimage();
         let id = parts.identifier(&preimage);
-        let details = event.metadata.to_string();
-        let parents = json!(parents).to_string();
-        let columns: [Value; 19] = [
-            json!(row),
-            json!(id),
-            json!(event.by.user_id),
-            json!(event.operation),
-            json!(details),
-            json!(timestamp(event.at)),
-            json!(event.seq_first),
-            json!(event.seq_last),
-            json!(self.run.epoch),
-            json!(event.monotonic_us),
-            json!(event.applied_frame),
-            json!(event.entity_type.name()),
-            json!(event.entity_id),
-            json!(event.by.session_id),
-            json!(event.by.role.name()),
-            json!(event.by.verified),
-            json!(*event.by.address),
-            json!(parents),
-            json!(preimage),
-        ];
-        let hash = link(chain, &columns.to_vec().into());
-        db.prepare_cached(
-            "INSERT INTO daid_events (row, id, user_id, action, details, timestamp, seq_first, seq_last,
-             epoch, monotonic_us, applied_frame, entity_type, entity_id, session_id, role, verified,
-             address, parents, preimage, chain)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
-        )?
-        .execute(params![
-            row as i64,
+        let mut record = Record {
+            row: row as i64,
             id,
-            event.by.user_id,
-            event.operation,
-            details,
-            timestamp(event.at),
-            event.seq_first as i64,
-            event.seq_last as i64,
-            self.run.epoch,
-            event.monotonic_us as i64,
-            event.applied_frame.map(|frame| frame as i64),
-            event.entity_type.name(),
-            event.entity_id,
-            event.by.session_id,
-            event.by.role.name(),
-            event.by.verified,
-            &*event.by.address,
-            parents,
+            user_id: event.by.user_id.clone(),
+            action: event.operation.to_owned(),
+            details: event.metadata.to_string(),
+            timestamp: timestamp(event.at),
+            seq_first: event.seq_first as i64,
+            seq_last: event.seq_last as i64,
+            epoch: self.run.epoch.clone(),
+            monotonic_us: event.monotonic_us as i64,
+            applied_frame: event.applied_frame.map(|frame| frame as i64),
+            entity_type: event.entity_type.name().to_owned(),
+            entity_id: event.entity_id.clone(),
+            session_id: event.by.session_id.clone(),
+            role: event.by.role.name().to_owned(),
+            verified: event.by.verified,
+            address: event.by.address.to_string(),
+            parents: json!(parents).to_string(),
             preimage,
-            hash,
-        ])?;
-        *chain = hash;
+            chain: String::new(),
+        };
+        record.chain = record.link_to(chain);
+        record.insert(db)?;
+        *chain = record.chain;
         if self.parents.len() >= PARENTS_MAX {
             self.parents.clear();
         }
-        self.parents.insert(entity, id.clone());
-        Ok(id)
+        self.parents.insert(entity, record.id.clone());
+        Ok(record.id)
     }
 }
 
