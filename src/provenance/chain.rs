@@ -74,11 +74,6 @@ impl Key {
     }
 }
 
-/// What is said of the newest row, to be sealed.
-pub fn head(rows: u64, chain: &str) -> String {
-    format!("rigd head {rows} {chain}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

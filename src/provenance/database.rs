@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use super::chain::GENESIS;
 use super::rows::{self, Columns};
 use crate::rig::Durable;
 
@@ -17,7 +16,8 @@ pub const FILE: &str = "rigd.db";
 pub const KEY_FILE: &str = "rigd.key";
 
 /// What each version of the tables adds to the one before. Never edited, only added to.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE daid_events (
     row INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -66,7 +66,17 @@ CREATE TABLE plugin_configurations (
 );
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE daid_checkpoint (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    row INTEGER NOT NULL,
+    chain TEXT NOT NULL,
+    first_bad INTEGER,
+    seal TEXT NOT NULL
+);
+",
+];
 
 /// How long another process may hold the file.
 const BUSY: Duration = Duration::from_millis(500);
@@ -209,16 +219,4 @@ pub fn keep_number(db: &Connection, key: &str, value: u64) -> rusqlite::Result<(
     db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
         .execute(params![key, value as i64])?;
     Ok(())
-}
-
-/// Rows of the log, and the newest one's chain hash.
-pub fn newest(db: &Connection) -> Result<(u64, String), Unusable> {
-    let newest = db
-        .query_row(
-            "SELECT row, chain FROM daid_events ORDER BY row DESC LIMIT 1",
-            [],
-            |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)),
-        )
-        .optional()?;
-    Ok(newest.unwrap_or((0, GENESIS.to_owned())))
 }

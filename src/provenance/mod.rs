@@ -7,7 +7,9 @@
 //! | `event.rs` | one event |
 //! | `rows.rs` | the state as rows |
 //! | `canonical.rs`, `daid.rs` | canonical JSON; identifiers |
-//! | `chain.rs` | what makes tampering evident |
+//! | `record.rs` | one row of the log: its columns, for writing, chaining and reading |
+//! | `chain.rs`, `head.rs` | what makes tampering evident: the links, and both ends |
+//! | `verify.rs` | is the log as it was written? |
 //! | `database.rs` | the file and its tables |
 //! | `writer.rs` | the append thread |
 //!
@@ -19,9 +21,11 @@ pub mod chain;
 pub mod daid;
 pub mod database;
 pub mod event;
+pub mod head;
 pub mod record;
 pub mod recorder;
 pub mod rows;
+pub mod verify;
 pub mod writer;
 
 use std::fs::{self, File, TryLockError};
@@ -118,9 +122,14 @@ fn try_open(folder: &Path, opened: &mut Opened) -> Result<(), Problem> {
     }
     let key = Key::open(&folder.join(database::KEY_FILE)).map_err(unusable)?;
     let path = folder.join(database::FILE);
-    let db = match read(&path, opened) {
-        Ok(db) => {
+    let db = match read(&path, &key, opened) {
+        Ok((db, bad)) => {
             opened.is_kept = opened.state.is_some() && opened.troubles.is_empty();
+            opened.troubles.extend(bad.map(|row| {
+                format!(
+                    "the log was changed by another hand: row {row} is not as it was written; `rigd log verify` checks it"
+                )
+            }));
             db
         }
         Err(Unusable::Corrupt(error)) => {
@@ -146,11 +155,16 @@ fn try_open(folder: &Path, opened: &mut Opened) -> Result<(), Problem> {
     Ok(())
 }
 
-fn read(path: &Path, opened: &mut Opened) -> Result<Connection, Unusable> {
+/// With the row that is not as it was written, where the ends of the log show one.
+fn read(
+    path: &Path,
+    key: &Key,
+    opened: &mut Opened,
+) -> Result<(Connection, Option<i64>), Unusable> {
     let db = database::open(path)?;
     take_state(&db, opened)?;
-    database::newest(&db)?;
-    Ok(db)
+    let bad = head::fault(&db, key)?;
+    Ok((db, bad))
 }
 
 fn take_state(db: &Connection, opened: &mut Opened) -> Result<(), Unusable> {

@@ -13,10 +13,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::chain::{self, Key};
+use super::chain::Key;
 use super::daid::{Parts, timestamp};
 use super::database::{self, Unusable};
 use super::event::Event;
+use super::head;
 use super::record::Record;
 use super::recorder::Entry;
 use super::rows::Row;
@@ -208,8 +209,8 @@ impl Appender {
 
     fn write(&mut self, db: &Connection, batch: &Batch) -> Result<(), Unusable> {
         let whole = db.unchecked_transaction()?;
-        let (before, mut chain) = database::newest(db)?;
-        let mut rows = before;
+        let newest = head::settle(db, &self.key)?;
+        let (mut rows, mut chain) = (newest.row, newest.chain);
         for entry in &batch.entries {
             let id = match &entry.event {
                 Some(event) => {
@@ -225,12 +226,8 @@ impl Appender {
                 put(db, row, entry.event.as_ref(), id.as_deref())?;
             }
         }
-        if rows > before {
-            let seal = self.key.seal(&chain::head(rows, &chain));
-            db.prepare_cached(
-                "INSERT OR REPLACE INTO daid_head (id, rows, chain, seal) VALUES (1, ?1, ?2, ?3)",
-            )?
-            .execute(params![rows as i64, chain, seal])?;
+        if rows > newest.row || !newest.is_sealed {
+            head::put(db, &self.key, rows, &chain)?;
         }
         database::keep_number(db, "seq_mark", batch.seq_mark)?;
         whole.commit()?;
