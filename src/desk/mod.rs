@@ -7,6 +7,7 @@
 //! | `client.rs` | one connection, as the desk knows it |
 //! | `receive.rs` | a message comes in |
 //! | `handover.rs` | groups on their way to the engine |
+//! | `reading.rs` | questions about the log |
 //! | `settle.rs` | a group is applied: replies, broadcasts, acks |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
@@ -14,6 +15,7 @@
 
 mod client;
 mod handover;
+mod reading;
 mod receive;
 mod settle;
 
@@ -41,6 +43,7 @@ use crate::ring::ControlEnds;
 use crate::session::Role;
 use crate::telemetry::Telemetry;
 use handover::Handover;
+use reading::Questions;
 use settle::{Origin, OwedAck, View};
 
 /// How often the report ring is looked at while somebody waits for the engine.
@@ -85,6 +88,7 @@ pub struct Desk {
     log: Option<Log>,
     /// In the order of their tickets.
     acks: VecDeque<OwedAck>,
+    questions: Questions,
     telemetry: Telemetry,
     started: Instant,
 }
@@ -104,6 +108,7 @@ impl Desk {
             views: HashMap::new(),
             log: None,
             acks: VecDeque::new(),
+            questions: Questions::default(),
             telemetry: Telemetry::default(),
             started: Instant::now(),
         }
@@ -179,6 +184,7 @@ impl Desk {
             log.tick(now.saturating_duration_since(self.started));
         }
         self.acknowledge(now);
+        self.read_log(now);
         if self.handover.is_waiting() {
             return Wake::Often;
         }

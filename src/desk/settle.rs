@@ -18,6 +18,7 @@ use crate::protocol::encode::{
     self, ChangedBy, Envelope, Fields, Micros, Outcome, Told, frame, raw,
 };
 use crate::protocol::{Dialect, Kind, views};
+use crate::provenance::query::Ask;
 use crate::provenance::recorder::Circumstances;
 use crate::rig::{Change, Reject, What};
 use crate::session::Role;
@@ -103,6 +104,13 @@ pub enum Waiting {
         frames: Vec<Utf8Bytes>,
         /// Whether it brings a lagging client up to date.
         is_resync: bool,
+    },
+    /// A question about the log.
+    Question {
+        /// Whose.
+        origin: Box<Origin>,
+        /// What is asked.
+        ask: Ask,
     },
 }
 
@@ -256,6 +264,10 @@ impl Desk {
     fn settle(&mut self, settled: InFlight, applied_frame: Option<u64>, now: Instant) {
         let changes = match settled.waiting {
             Waiting::Changes(changes) => changes,
+            Waiting::Question { origin, ask } => {
+                self.queue_question(*origin, ask);
+                return;
+            }
             Waiting::Frames {
                 client,
                 frames,

@@ -63,6 +63,9 @@ pub enum Kind {
     ClientFeatures,
     MetersSubscribe,
     MetersUnsubscribe,
+    DaidQuery,
+    DaidLineage,
+    DaidVerify,
     UserCursorUpdate,
     Heartbeat,
 }
@@ -92,7 +95,7 @@ const fn old(names: Names, said: &'static str, heard: &'static str) -> Names {
 }
 
 /// In the order of [`Kind`].
-const TABLE: [Names; 28] = [
+const TABLE: [Names; 31] = [
     names(Kind::Auth, "auth", "AUTH"),
     old(
         names(Kind::PluginAdd, "plugin.add", "PLUGIN_ADD"),
@@ -179,6 +182,9 @@ const TABLE: [Names; 28] = [
         "meters.unsubscribe",
         "METERS_UNSUBSCRIBE",
     ),
+    names(Kind::DaidQuery, "daid.query", "DAID_QUERY"),
+    names(Kind::DaidLineage, "daid.lineage", "DAID_LINEAGE"),
+    names(Kind::DaidVerify, "daid.verify", "DAID_VERIFY"),
     names(
         Kind::UserCursorUpdate,
         "USER_CURSOR_UPDATE",

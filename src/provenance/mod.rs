@@ -12,6 +12,7 @@
 //! | `verify.rs` | is the log as it was written? |
 //! | `database.rs` | the file and its tables |
 //! | `writer.rs` | the append thread |
+//! | `query.rs`, `reader.rs` | questions to the log; the thread that answers them |
 //!
 //! Events and the rows that they changed are in one commit, and the rows follow from the changes alone:
 //! log and state cannot disagree. Every commit is synced, so what can be read is on disk.
@@ -22,6 +23,8 @@ pub mod daid;
 pub mod database;
 pub mod event;
 pub mod head;
+pub mod query;
+pub mod reader;
 pub mod record;
 pub mod recorder;
 pub mod rows;
@@ -41,6 +44,8 @@ use crate::rig::{Change, Durable};
 use crate::session::By;
 use chain::Key;
 use database::Unusable;
+use query::Ask;
+use reader::{Answer, Reader};
 use recorder::{Circumstances, Recorder};
 use writer::{Batch, Health, Run, Writer};
 
@@ -220,10 +225,20 @@ impl Opened {
         }
         let mut troubles = self.troubles;
         let mut lock = None;
+        let mut reader = None;
         let writer = self.store.and_then(|store| {
             lock = Some(store.lock);
+            let (path, key) = (store.path.clone(), store.key.clone());
             match Writer::start(store.db, store.path, store.key, run) {
-                Ok(writer) => Some(writer),
+                Ok(writer) => {
+                    match Reader::start(path, key, Arc::clone(writer.health())) {
+                        Ok(started) => reader = Some(started),
+                        Err(error) => troubles.push(format!(
+                            "the log cannot be read: no thread for that ({error})"
+                        )),
+                    }
+                    Some(writer)
+                }
                 Err(error) => {
                     troubles.push(format!("nothing is kept: no thread for the log ({error})"));
                     None
@@ -233,6 +248,7 @@ impl Opened {
         Log {
             recorder,
             writer,
+            reader,
             troubles,
             seq_mark: seq.saturating_add(RESERVED),
             seq,
@@ -248,6 +264,7 @@ impl Opened {
 pub struct Log {
     recorder: Recorder,
     writer: Option<Writer>,
+    reader: Option<Reader>,
     troubles: Vec<String>,
     seq_mark: u64,
     seq: u64,
@@ -274,6 +291,27 @@ impl Log {
     /// Whether anything is kept at all.
     pub fn is_kept(&self) -> bool {
         self.writer.is_some()
+    }
+
+    /// Whether questions are answered.
+    pub fn can_be_read(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// Asks the reader, which takes one question at a time. Whether it took it.
+    pub fn ask(&self, ask: Ask) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.ask(ask))
+    }
+
+    /// What it answers.
+    pub fn answer(&self) -> Option<Answer> {
+        self.reader.as_ref()?.answer()
+    }
+
+    /// The ticket of everything that is closed by now, which somebody waits for.
+    pub fn await_closed(&mut self) -> u64 {
+        self.wanted = self.wanted.max(self.recorder.ticket());
+        self.recorder.ticket()
     }
 
     /// Every entry up to this ticket is on disk.

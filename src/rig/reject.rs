@@ -70,6 +70,8 @@ pub enum Reject {
     PresetLoadFailed(String),
     /// The engine does not do that.
     EngineError(String),
+    /// The log cannot be read.
+    LogUnreadable(String),
     /// No room.
     Capacity {
         /// Of what.
@@ -120,7 +122,7 @@ impl Reject {
             Reject::InvalidParameter { .. } | Reject::InvalidBatch(_) => "INVALID_PARAMETER",
             Reject::PluginAddFailed { .. } => "PLUGIN_ADD_FAILED",
             Reject::PresetLoadFailed(_) => "PRESET_LOAD_FAILED",
-            Reject::EngineError(_) => "ENGINE_ERROR",
+            Reject::EngineError(_) | Reject::LogUnreadable(_) => "ENGINE_ERROR",
             Reject::Capacity { .. } => "CAPACITY",
         }
     }
@@ -180,6 +182,7 @@ impl Reject {
             }
             Reject::PresetLoadFailed(reason) => format!("The preset could not be used: {reason}."),
             Reject::EngineError(reason) => format!("The engine refused: {reason}."),
+            Reject::LogUnreadable(reason) => format!("The log cannot be read: {reason}."),
             Reject::Capacity { what, limit } => {
                 format!("There is no room for more {what} (limit {limit}); remove one first.")
             }
@@ -263,7 +266,9 @@ impl Reject {
                 "available": available,
             }),
             Reject::PresetLoadFailed(reason) => json!({ "reason": reason }),
-            Reject::EngineError(reason) => json!({ "engine_error": reason }),
+            Reject::EngineError(reason) | Reject::LogUnreadable(reason) => {
+                json!({ "engine_error": reason })
+            }
             Reject::Capacity { limit, .. } => json!({ "limit": limit }),
         }
     }
