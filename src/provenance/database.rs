@@ -16,8 +16,7 @@ pub const FILE: &str = "rigd.db";
 pub const KEY_FILE: &str = "rigd.key";
 
 /// What each version of the tables adds to the one before. Never edited, only added to.
-const MIGRATIONS: [&str; 2] = [
-    "
+const MIGRATIONS: [&str; 1] = ["
 CREATE TABLE daid_events (
     row INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -50,6 +49,13 @@ CREATE TABLE daid_head (
     chain TEXT NOT NULL,
     seal TEXT NOT NULL
 );
+CREATE TABLE daid_checkpoint (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    row INTEGER NOT NULL,
+    chain TEXT NOT NULL,
+    first_bad INTEGER,
+    seal TEXT NOT NULL
+);
 CREATE TABLE plugin_configurations (
     id TEXT PRIMARY KEY,
     track_id TEXT,
@@ -66,17 +72,7 @@ CREATE TABLE plugin_configurations (
 );
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-",
-    "
-CREATE TABLE daid_checkpoint (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    row INTEGER NOT NULL,
-    chain TEXT NOT NULL,
-    first_bad INTEGER,
-    seal TEXT NOT NULL
-);
-",
-];
+"];
 
 /// How long another process may hold the file.
 const BUSY: Duration = Duration::from_millis(500);

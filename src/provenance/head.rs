@@ -9,7 +9,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::chain::{GENESIS, Key};
-use super::database::{self, Unusable};
+use super::database::Unusable;
 use super::verify::verify;
 
 /// The newest row, as it was sealed.
@@ -138,9 +138,9 @@ pub fn has_table(db: &Connection, name: &str) -> Result<bool, Unusable> {
     Ok(found)
 }
 
-/// Whether nothing was ever committed: no head is owed then.
+/// Whether nothing was ever committed: the first commit brings the state and the head.
 pub fn is_new(db: &Connection) -> Result<bool, Unusable> {
-    Ok(database::number(db, "seq_mark")?.is_none())
+    Ok(!db.prepare_cached("SELECT 1 FROM state")?.exists([])?)
 }
 
 fn newest(db: &Connection, ends: &Ends, key: &Key) -> Result<Newest, Unusable> {

@@ -1,11 +1,11 @@
-//! The reader thread: answers questions about the log on a connection of its own that cannot write, one
-//! at a time. Nobody waits for it: whoever asked is told when there is an answer.
+//! The reader thread: answers questions about the log, one at a time, each on a connection of its own
+//! that cannot write: what the writer does to the file meanwhile cannot confuse it. Nobody waits for
+//! it: whoever asked is told when there is an answer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
-use rusqlite::Connection;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -73,17 +73,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts the thread; `health` is told of each answer. The database is opened at the first
-    /// question.
+    /// Starts the thread; `health` is told of each answer.
     pub fn start(path: PathBuf, key: Key, health: Arc<Health>) -> std::io::Result<Reader> {
         // One question is out at a time, so one place each is room enough.
         let (questions, asked) = sync_channel::<Ask>(1);
         let (answer, answers) = sync_channel(1);
-        let mut library = Library {
-            path,
-            key,
-            db: None,
-        };
+        let library = Library { path, key };
         std::thread::Builder::new()
             .name("rigd-reader".to_owned())
             .spawn(move || {
@@ -115,26 +110,18 @@ impl Reader {
 struct Library {
     path: PathBuf,
     key: Key,
-    db: Option<Connection>,
 }
 
 impl Library {
-    fn answer(&mut self, ask: &Ask) -> Answer {
-        self.try_answer(ask).map_err(|error| {
-            // Nothing can be trusted of it.
-            self.db = None;
-            match error {
-                Unread::Database(error) => error.to_string(),
-                Unread::Json(error) => error.to_string(),
-            }
+    fn answer(&self, ask: &Ask) -> Answer {
+        self.try_answer(ask).map_err(|error| match error {
+            Unread::Database(error) => error.to_string(),
+            Unread::Json(error) => error.to_string(),
         })
     }
 
-    fn try_answer(&mut self, ask: &Ask) -> Result<Told, Unread> {
-        let db = match self.db.take() {
-            Some(db) => db,
-            None => database::open_to_read(&self.path)?,
-        };
+    fn try_answer(&self, ask: &Ask) -> Result<Told, Unread> {
+        let db = database::open_to_read(&self.path)?;
         let mut told = Told::default();
         // Everything in an answer is of one moment.
         let moment = db.unchecked_transaction()?;
@@ -163,8 +150,6 @@ impl Library {
                 }
             }
         }
-        drop(moment);
-        self.db = Some(db);
         Ok(told)
     }
 }
