@@ -135,10 +135,15 @@ impl Desk {
     /// Takes the control ends of a new engine's rings and sends it the whole state.
     pub fn attach(&mut self, ends: ControlEnds, format: Format, mic_feed: MicFeed) {
         let (commands, dropped) = self.state.build(Wiring::new(&format, mic_feed));
-        for id in dropped {
+        for plugin_id in dropped {
             log::warn!(
-                "the plugin {id} was dropped: its delay memory does not fit (audio.delay_pool_mb)"
+                "the plugin {plugin_id} was dropped: its delay memory does not fit (audio.delay_pool_mb)"
             );
+            let number = self.state.next_seq();
+            if let Some(log) = &mut self.log {
+                log.record_dropped(number, &plugin_id, self.started.elapsed());
+                self.settled_seq = number;
+            }
         }
         self.telemetry.attached(format);
         // It has yet to say something; until it could have, it counts as alive.

@@ -79,7 +79,8 @@ pub struct Answer {
 pub struct OwedAck {
     origin: Origin,
     data: Option<Box<RawValue>>,
-    ticket: u64,
+    /// `None`: it will never be on disk.
+    ticket: Option<u64>,
 }
 
 /// A group of changes that is on its way.
@@ -347,21 +348,22 @@ impl Desk {
         }
     }
 
-    /// Puts a group on record. The ticket says when all of it is on disk, if that is awaited.
+    /// Puts a group on record. The ticket says when all of it is on disk, if that is awaited; `None`:
+    /// something of it never will be.
     fn record(
         &mut self,
         group: &Settling,
         at: Timestamp,
         applied_frame: Option<u64>,
         now: Instant,
-    ) -> u64 {
+    ) -> Option<u64> {
         let now = now.saturating_duration_since(self.started);
         let is_awaited = group
             .answers
             .iter()
             .any(|answer| answer.origin.requires_ack);
-        let Some(log) = &mut self.log else { return 0 };
-        let mut ticket = 0;
+        let log = self.log.as_mut()?;
+        let mut ticket = Some(0);
         for (change, by) in &group.changes {
             let how = Circumstances {
                 at,
@@ -369,7 +371,8 @@ impl Desk {
                 applied_frame,
                 is_awaited,
             };
-            ticket = log.record(change, by, how);
+            let recorded = log.record(change, by, how);
+            ticket = ticket.and(recorded);
         }
         ticket
     }
@@ -382,8 +385,8 @@ impl Desk {
             None => (0, true),
         };
         while let Some(owed) = self.acks.front() {
-            let durable = owed.ticket <= synced && self.log.is_some();
-            if !durable && !is_dead && self.acks.len() <= ACKS_MAX {
+            let durable = owed.ticket.is_some_and(|ticket| ticket <= synced) && self.log.is_some();
+            if !durable && !is_dead && owed.ticket.is_some() && self.acks.len() <= ACKS_MAX {
                 return;
             }
             let Some(owed) = self.acks.pop_front() else {
@@ -396,7 +399,7 @@ impl Desk {
         }
     }
 
-    fn answer(&mut self, group: &Settling, at: Timestamp, outcome: Outcome, ticket: u64) {
+    fn answer(&mut self, group: &Settling, at: Timestamp, outcome: Outcome, ticket: Option<u64>) {
         for answer in &group.answers {
             let origin = &answer.origin;
             let Some(client) = self.clients.get_mut(&origin.client) else {
@@ -456,7 +459,7 @@ impl Desk {
                     origin: origin.clone(),
                     data,
                     // What was replaced has nothing that could be lost.
-                    ticket: if changes.is_empty() { 0 } else { ticket },
+                    ticket: if changes.is_empty() { Some(0) } else { ticket },
                 });
             }
         }

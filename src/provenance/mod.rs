@@ -40,7 +40,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use crate::cli::Failure;
-use crate::rig::{Change, Durable};
+use crate::rig::{Change, Durable, What};
 use crate::session::By;
 use chain::Key;
 use database::Unusable;
@@ -53,8 +53,11 @@ use writer::{Batch, Health, Run, Writer};
 const COMMIT_EVERY: Duration = Duration::from_millis(50);
 /// A disk that has not answered for so long counts as dead.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Numbers that are reserved ahead.
-const RESERVED: u64 = 1 << 20;
+/// Numbers that are reserved ahead: enough for more than a day at a thousand changes a second while the
+/// disk takes nothing, and JSON's exact integers last for 2^25 starts.
+const RESERVED: u64 = 1 << 28;
+/// The name of the mark behind which numbers are free.
+pub const SEQ_MARK: &str = "seq_mark";
 /// How long the end waits for the disk.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
 
@@ -65,17 +68,20 @@ pub struct Opened {
     /// Numbers go on behind this one.
     pub seq: u64,
     store: Option<Store>,
-    /// The database holds this very state.
-    is_kept: bool,
+    /// What the database holds.
+    kept: Option<Durable>,
     /// What is wrong, in sentences for a person.
     pub troubles: Vec<String>,
 }
 
 struct Store {
-    db: Connection,
+    /// `None`: the disk does not take anything yet.
+    db: Option<Connection>,
     path: PathBuf,
     key: Key,
     lock: File,
+    /// The newest commit in it.
+    committed: Option<String>,
 }
 
 /// Opens the log in a state folder. A folder that cannot be used leaves the rig playable, with nothing
@@ -85,20 +91,27 @@ pub fn open(folder: &Path) -> Result<Opened, Failure> {
         state: None,
         seq: 0,
         store: None,
-        is_kept: false,
+        kept: None,
         troubles: Vec::new(),
     };
     match try_open(folder, &mut opened) {
         Ok(()) => {}
         Err(Problem::Refused(failure)) => return Err(failure),
         Err(Problem::Playable(reason)) => {
-            opened.troubles.push(format!("nothing is kept: {reason}"))
+            opened.seq = opened.seq.max(unused());
+            opened.troubles.push(format!("nothing is kept: {reason}"));
         }
     }
     for trouble in &opened.troubles {
         log::error!("{trouble}");
     }
     Ok(opened)
+}
+
+/// A number that no run has reached: for when what was reserved is not known, or cannot be reserved.
+fn unused() -> u64 {
+    let seconds = Timestamp::now().as_second().max(0) as u64;
+    seconds << 20
 }
 
 enum Problem {
@@ -114,7 +127,11 @@ fn try_open(folder: &Path, opened: &mut Opened) -> Result<(), Problem> {
         ))
     };
     fs::create_dir_all(folder).map_err(unusable)?;
-    let lock = File::create(folder.join("rigd.lock")).map_err(unusable)?;
+    let lock = folder.join("rigd.lock");
+    // A disk that is read-only may hold a state all the same.
+    let lock = File::create(&lock)
+        .or_else(|error| File::open(&lock).map_err(|_| error))
+        .map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -127,115 +144,120 @@ fn try_open(folder: &Path, opened: &mut Opened) -> Result<(), Problem> {
     }
     let key = Key::open(&folder.join(database::KEY_FILE)).map_err(unusable)?;
     let path = folder.join(database::FILE);
-    let db = match read(&path, &key, opened) {
-        Ok((db, bad)) => {
-            opened.is_kept = opened.state.is_some() && opened.troubles.is_empty();
-            opened.troubles.extend(bad.map(|row| {
-                format!(
-                    "the log was changed by another hand: row {row} is not as it was written; `rigd log verify` checks it"
-                )
-            }));
-            db
+    let mut store = Store {
+        db: None,
+        path,
+        key,
+        lock,
+        committed: None,
+    };
+    let (path, key) = (&store.path, &store.key);
+    match database::open(path).and_then(|db| take(&db, key, opened).map(|found| (db, found))) {
+        Ok((db, committed)) => {
+            opened.kept.clone_from(&opened.state);
+            store.committed = committed;
+            store.db = Some(db);
         }
         Err(Unusable::Corrupt(error)) => {
-            let aside = set_aside(&path).map_err(unusable)?;
-            opened.troubles.push(format!(
-                "the log was damaged ({error}) and is set aside as {}; a new one is begun",
-                aside.display()
-            ));
+            let aside = database::set_aside(path).map_err(unusable)?;
+            opened
+                .troubles
+                .push(database::damaged(&error.to_string(), &aside));
             salvage(&aside, opened);
-            database::open(&path).map_err(|error| Problem::Playable(error.to_string()))?
+            store.db = database::open(path).ok();
         }
         Err(newer @ Unusable::Newer { .. }) => {
             return Err(Problem::Refused(Failure::failed(format!("{newer}."))));
         }
-        Err(Unusable::Failed(error)) => return Err(Problem::Playable(error.to_string())),
-    };
-    opened.store = Some(Store {
-        db,
-        path,
-        key,
-        lock,
-    });
-    Ok(())
-}
-
-/// With the row that is not as it was written, where the ends of the log show one.
-fn read(
-    path: &Path,
-    key: &Key,
-    opened: &mut Opened,
-) -> Result<(Connection, Option<i64>), Unusable> {
-    let db = database::open(path)?;
-    take_state(&db, opened)?;
-    let bad = head::fault(&db, key)?;
-    Ok((db, bad))
-}
-
-fn take_state(db: &Connection, opened: &mut Opened) -> Result<(), Unusable> {
-    opened.seq = database::number(db, "seq_mark")?.unwrap_or(0);
-    if let Some((state, left_out)) = database::load(db)? {
-        let is_whole = state.track("master").is_some() || !state.tracks.is_empty();
-        for what in left_out {
-            opened
-                .troubles
-                .push(format!("this rigd cannot read a part of the state: {what}"));
+        // What cannot be written may be readable. The writer will find out when the disk is back; until
+        // then nobody knows what is in it if it is not, and nothing must be written over that.
+        Err(Unusable::Failed(error)) => {
+            log::error!("the log cannot be opened for writing: {error}");
+            let read = database::open_unwritable(path).and_then(|db| take(&db, key, opened));
+            store.committed = read.map_err(|_| Problem::Playable(error.to_string()))?;
+            opened.kept.clone_from(&opened.state);
         }
-        opened.state = Some(state).filter(|_| is_whole);
     }
+    // No number is given out before it is reserved.
+    let reserve = |db| database::keep_number(db, SEQ_MARK, opened.seq.saturating_add(RESERVED));
+    if !store.db.as_ref().is_some_and(|db| reserve(db).is_ok()) {
+        opened.seq = opened.seq.max(unused());
+        store.db = None;
+    }
+    opened.store = Some(store);
     Ok(())
+}
+
+/// Takes what a database holds; gives the name of its newest commit.
+fn take(db: &Connection, key: &Key, opened: &mut Opened) -> Result<Option<String>, Unusable> {
+    opened.seq = database::number(db, SEQ_MARK)?.unwrap_or(0);
+    let loaded = database::load(db)?;
+    let bad = head::fault(db, key)?;
+    let committed = database::text(db, database::COMMITTED)?;
+    take_state(loaded, opened);
+    opened.troubles.extend(bad.map(|row| {
+        format!(
+            "the log was changed by another hand: row {row} is not as it was written; `rigd log verify` checks it"
+        )
+    }));
+    Ok(committed)
+}
+
+fn take_state(loaded: Option<(Durable, Vec<String>)>, opened: &mut Opened) {
+    let Some((state, left_out)) = loaded else {
+        return;
+    };
+    for what in left_out {
+        opened
+            .troubles
+            .push(format!("this rigd cannot read a part of the state: {what}"));
+    }
+    opened.state = Some(state).filter(|state| !state.tracks.is_empty());
 }
 
 /// What can still be read of a damaged database.
 fn salvage(aside: &Path, opened: &mut Opened) {
     if let Ok(db) = database::open_to_read(aside) {
-        let _ = take_state(&db, opened);
+        opened.seq = database::number(&db, SEQ_MARK)
+            .ok()
+            .flatten()
+            .unwrap_or(opened.seq);
+        take_state(database::salvage(&db), opened);
     }
-    // Whatever numbers were used, these were not.
-    let seconds = Timestamp::now().as_second().max(0) as u64;
-    opened.seq = opened.seq.max(seconds << 16);
-}
-
-/// Moves a damaged database, and what belongs to it, out of the way. Nothing is deleted.
-fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-    let stamp = Timestamp::now().as_second();
-    let aside = path.with_extension(format!("damaged-{stamp}.db"));
-    fs::rename(path, &aside)?;
-    for end in ["-wal", "-shm"] {
-        let with = |path: &Path| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(end);
-            PathBuf::from(name)
-        };
-        match fs::rename(with(path), with(&aside)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(aside)
+    opened.seq = opened.seq.max(unused());
 }
 
 impl Opened {
     /// Starts keeping what happens to a rig that is `state` now. `keeps_events`: the log of people's
     /// changes, beside the state.
     pub fn begin(self, state: Durable, seq: u64, run: Run, keeps_events: bool) -> Log {
+        let is_kept = self.kept.as_ref() == Some(&state);
         let mut recorder = Recorder::new(state, keeps_events);
-        if !self.is_kept {
+        if !is_kept {
             recorder.record_everything();
         }
         let mut troubles = self.troubles;
         let mut lock = None;
         let mut reader = None;
+        let mut unsynced_since = None;
+        let seq_mark = seq.saturating_add(RESERVED);
         let writer = self.store.and_then(|store| {
             lock = Some(store.lock);
+            let is_writable = store.db.is_some();
             let (path, key) = (store.path.clone(), store.key.clone());
-            match Writer::start(store.db, store.path, store.key, run) {
+            match Writer::start(store.db, store.path, store.key, run, store.committed) {
                 Ok(writer) => {
                     match Reader::start(path, key, Arc::clone(writer.health())) {
                         Ok(started) => reader = Some(started),
                         Err(error) => troubles.push(format!(
                             "the log cannot be read: no thread for that ({error})"
                         )),
+                    }
+                    if !is_writable {
+                        // Not before the disk takes this can anyone say that it is well.
+                        let entries = Vec::new();
+                        let _ = writer.offer(Batch { entries, seq_mark });
+                        unsynced_since = Some(Duration::ZERO);
                     }
                     Some(writer)
                 }
@@ -250,10 +272,10 @@ impl Opened {
             writer,
             reader,
             troubles,
-            seq_mark: seq.saturating_add(RESERVED),
+            seq_mark,
             seq,
             due: None,
-            unsynced_since: None,
+            unsynced_since,
             wanted: 0,
             _lock: lock,
         }
@@ -278,14 +300,33 @@ pub struct Log {
 }
 
 impl Log {
-    /// Records a change that is in effect. The ticket says when it is on disk, if it is awaited.
-    pub fn record(&mut self, change: &Change, by: &Arc<By>, how: Circumstances) -> u64 {
+    /// Records a change that is in effect. The ticket says when it is on disk, if it is awaited; `None`:
+    /// it will never be there.
+    pub fn record(&mut self, change: &Change, by: &Arc<By>, how: Circumstances) -> Option<u64> {
         self.seq = self.seq.max(change.seq);
         let ticket = self.recorder.record(change, by, how);
-        if how.is_awaited {
+        if let Some(ticket) = ticket.filter(|_| how.is_awaited) {
             self.wanted = ticket;
         }
         ticket
+    }
+
+    /// Records that the rig had no room for a plugin any more.
+    pub fn record_dropped(&mut self, seq: u64, plugin_id: &str, now: Duration) {
+        let Some((track, _)) = self.recorder.state().plugin(plugin_id) else {
+            return;
+        };
+        let what = What::PluginRemoved {
+            track_id: track.id.clone(),
+            plugin_id: plugin_id.to_owned(),
+        };
+        let how = Circumstances {
+            at: Timestamp::now(),
+            now,
+            applied_frame: None,
+            is_awaited: false,
+        };
+        self.record(&Change { seq, what }, &Arc::new(By::rig()), how);
     }
 
     /// Whether anything is kept at all.
@@ -335,6 +376,11 @@ impl Log {
     /// What is wrong, in sentences for a person.
     pub fn troubles(&self, now: Duration) -> Vec<String> {
         let mut troubles = self.troubles.clone();
+        troubles.extend(
+            self.health()
+                .into_iter()
+                .flat_map(|health| health.damages()),
+        );
         if self.writer.is_some() && self.is_dead(now) {
             let trouble = self.health().and_then(|health| health.trouble());
             troubles.push(format!(
@@ -354,6 +400,9 @@ impl Log {
         };
         if !writer.health().is_busy() {
             self.unsynced_since = None;
+        }
+        if writer.health().wants_everything() {
+            self.recorder.record_replaced(self.seq);
         }
         self.recorder.close_due(now);
         if !self.recorder.is_waiting() {
@@ -378,8 +427,11 @@ impl Log {
         let _ = writer.offer(batch);
     }
 
-    /// When [`Log::tick`] has something to do.
+    /// When [`Log::tick`] has something to do. While the writer is busy that is when it has news.
     pub fn next_due(&self) -> Option<Duration> {
+        if self.health().is_some_and(|health| health.is_busy()) {
+            return None;
+        }
         let waiting = self.due.filter(|_| self.recorder.is_waiting());
         self.recorder.next_due().into_iter().chain(waiting).min()
     }

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 use tokio::sync::Notify;
 
+use super::SEQ_MARK;
 use super::chain::Key;
 use super::daid::{Parts, timestamp};
 use super::database::{self, Unusable};
@@ -24,6 +25,8 @@ use super::rows::Row;
 
 /// A disk that refused a batch is asked again after so long.
 const RETRY: Duration = Duration::from_millis(200);
+/// Damaged databases that are set aside in one run; behind that the disk counts as dead.
+const SET_ASIDE_MAX: u32 = 3;
 /// Entities whose newest event is remembered.
 const PARENTS_MAX: usize = 4096;
 
@@ -36,8 +39,12 @@ pub struct Health {
     busy: AtomicBool,
     /// Nobody waits for what the disk does not take.
     given_up: AtomicBool,
+    /// The database is not the one that it was: the state has to be written whole.
+    wants_everything: AtomicBool,
     /// Why the disk does not take what it should.
     trouble: Mutex<Option<String>>,
+    /// What had to be set aside, in sentences for a person.
+    damages: Mutex<Vec<String>>,
     /// Wakes whoever waits for any of this to change.
     pub news: Notify,
 }
@@ -59,6 +66,19 @@ impl Health {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What had to be set aside in this run, in sentences for a person.
+    pub fn damages(&self) -> Vec<String> {
+        self.damages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Whether the state has to be written whole. Says it once.
+    pub fn wants_everything(&self) -> bool {
+        self.wants_everything.swap(false, Ordering::AcqRel)
     }
 
     fn set_trouble(&self, trouble: Option<String>) {
@@ -92,15 +112,26 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread on an opened database.
-    pub fn start(db: Connection, path: PathBuf, key: Key, run: Run) -> std::io::Result<Writer> {
+    /// Starts the thread on an opened database, or on one that cannot be written yet. `committed` names
+    /// the newest commit in it.
+    pub fn start(
+        db: Option<Connection>,
+        path: PathBuf,
+        key: Key,
+        run: Run,
+        committed: Option<String>,
+    ) -> std::io::Result<Writer> {
         let (batches, waiting) = sync_channel(1);
         let health = Arc::new(Health::default());
         let appender = Appender {
-            db: Some(db),
+            is_certain: db.is_some(),
+            db,
             path,
             key,
             run,
+            committed,
+            batches: 0,
+            set_aside: 0,
             parents: HashMap::new(),
             health: Arc::clone(&health),
         };
@@ -145,11 +176,28 @@ impl Writer {
     }
 }
 
+/// What a commit took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// All of it.
+    Whole,
+    /// The events: the database is not the one that the rows belong to.
+    Events,
+}
+
 struct Appender {
     db: Option<Connection>,
     path: PathBuf,
     key: Key,
     run: Run,
+    /// The newest commit that is known to be in the database.
+    committed: Option<String>,
+    /// The database holds what is known to be in it, and nothing else.
+    is_certain: bool,
+    /// Taken in this run.
+    batches: u64,
+    /// Damaged databases in this run.
+    set_aside: u32,
     /// Entity → its newest event.
     parents: HashMap<String, String>,
     health: Arc<Health>,
@@ -158,8 +206,12 @@ struct Appender {
 impl Appender {
     fn run(mut self, batches: &Receiver<Batch>) {
         while let Ok(batch) = batches.recv() {
-            let is_kept = self.commit_at_last(&batch);
-            if let Some(last) = batch.entries.last().filter(|_| is_kept) {
+            self.batches += 1;
+            let kept = self.commit_at_last(&batch);
+            if kept == Some(Kept::Events) {
+                self.health.wants_everything.store(true, Ordering::Release);
+            }
+            if let Some(last) = batch.entries.last().filter(|_| kept == Some(Kept::Whole)) {
                 self.health.synced.store(last.ticket, Ordering::Release);
             }
             self.health.busy.store(false, Ordering::Release);
@@ -167,37 +219,61 @@ impl Appender {
         }
     }
 
-    /// Tries until the disk takes it, or until nobody waits any more. Says whether it did.
-    fn commit_at_last(&mut self, batch: &Batch) -> bool {
+    /// Tries until the disk takes it, or until nobody waits any more. Says what it took.
+    fn commit_at_last(&mut self, batch: &Batch) -> Option<Kept> {
+        let mut damaged = 0;
         loop {
             match self.commit(batch) {
-                Ok(()) => {
+                Ok(kept) => {
                     if self.health.trouble().is_some() {
                         log::info!("the disk takes the log again");
                         self.health.set_trouble(None);
                     }
-                    return true;
+                    return Some(kept);
                 }
                 Err(error) => {
+                    damaged += u32::from(matches!(error, Unusable::Corrupt(_)));
                     let reason = error.to_string();
                     if self.health.trouble().is_none() {
                         log::error!("the log cannot be written, and is tried again: {reason}");
                     }
                     self.health.set_trouble(Some(reason));
-                    // Nothing can be trusted of it; the parents may be of events that are not there.
+                    // Nothing can be trusted of it; the parents may be of events that are not there, and
+                    // what was refused may be on disk all the same.
                     self.parents.clear();
                     self.db = None;
+                    self.is_certain = false;
+                    // Once may be what the connection had in memory.
+                    if damaged >= 2 && self.set_aside < SET_ASIDE_MAX {
+                        damaged = 0;
+                        self.set_aside(&error);
+                        continue;
+                    }
                 }
             }
             std::thread::sleep(RETRY);
             if self.health.given_up.load(Ordering::Acquire) {
                 log::error!("rigd ends with changes that the disk did not take");
-                return false;
+                return None;
             }
         }
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), Unusable> {
+    /// Puts a database that cannot be written any more out of the way.
+    fn set_aside(&mut self, error: &Unusable) {
+        match database::set_aside(&self.path) {
+            Ok(aside) => {
+                self.set_aside += 1;
+                let damage = database::damaged(&error.to_string(), &aside);
+                log::error!("{damage}");
+                let damages = self.health.damages.lock();
+                damages.unwrap_or_else(PoisonError::into_inner).push(damage);
+            }
+            Err(error) => log::error!("the damaged log cannot be set aside: {error}"),
+        }
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<Kept, Unusable> {
         let db = match self.db.take() {
             Some(db) => db,
             None => database::open(&self.path)?,
@@ -207,8 +283,22 @@ impl Appender {
         result
     }
 
-    fn write(&mut self, db: &Connection, batch: &Batch) -> Result<(), Unusable> {
+    fn write(&mut self, db: &Connection, batch: &Batch) -> Result<Kept, Unusable> {
         let whole = db.unchecked_transaction()?;
+        let name = format!("{} {}", self.run.epoch, self.batches);
+        let mut kept = Kept::Whole;
+        if !self.is_certain {
+            let found = database::text(db, database::COMMITTED)?;
+            if found.as_ref() == Some(&name) {
+                // The disk took it when it said that it had not.
+                self.is_certain = true;
+                self.committed = found;
+                return Ok(Kept::Whole);
+            }
+            if found != self.committed {
+                kept = Kept::Events;
+            }
+        }
         let newest = head::settle(db, &self.key)?;
         let (mut rows, mut chain) = (newest.row, newest.chain);
         for entry in &batch.entries {
@@ -221,6 +311,8 @@ impl Appender {
             };
             if entry.is_everything {
                 delete_others(db, &entry.rows)?;
+            } else if kept == Kept::Events {
+                continue;
             }
             for row in &entry.rows {
                 put(db, row, entry.event.as_ref(), id.as_deref())?;
@@ -229,9 +321,12 @@ impl Appender {
         if rows > newest.row || !newest.is_sealed {
             head::put(db, &self.key, rows, &chain)?;
         }
-        database::keep_number(db, "seq_mark", batch.seq_mark)?;
+        database::keep_number(db, SEQ_MARK, batch.seq_mark)?;
+        database::keep_text(db, database::COMMITTED, &name)?;
         whole.commit()?;
-        Ok(())
+        self.committed = Some(name);
+        self.is_certain = true;
+        Ok(kept)
     }
 
     /// Writes one event as row number `row`; gives its identifier.
