@@ -68,7 +68,8 @@ CREATE TABLE plugin_configurations (
     created_by TEXT,
     created_at TEXT DEFAULT CURRENT_TIMESTAMP,
     updated_at TEXT DEFAULT CURRENT_TIMESTAMP,
-    daid_id TEXT
+    daid_id TEXT,
+    is_legacy INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -271,7 +272,8 @@ fn load_states(db: &Connection, state: &mut BTreeMap<String, String>) -> Result<
 fn load_plugins(db: &Connection, plugins: &mut BTreeMap<String, Columns>) -> Result<(), Unusable> {
     let mut query = db.prepare(
         "SELECT id, track_id, name, plugin_path, bypassed, parameters, substituted_for
-         FROM plugin_configurations WHERE track_id IS NOT NULL AND plugin_path IS NOT NULL",
+         FROM plugin_configurations
+         WHERE is_legacy = 0 AND track_id IS NOT NULL AND plugin_path IS NOT NULL",
     )?;
     let mut found = query.query([])?;
     while let Some(row) = found.next()? {

@@ -13,16 +13,19 @@
 //! | `database.rs` | the file and its tables |
 //! | `writer.rs` | the append thread |
 //! | `query.rs`, `reader.rs` | questions to the log; the thread that answers them |
+//! | `commands.rs`, `legacy.rs` | `rigd log`; `rigd import-legacy` |
 //!
 //! Events and the rows that they changed are in one commit, and the rows follow from the changes alone:
 //! log and state cannot disagree. Every commit is synced, so what can be read is on disk.
 
 pub mod canonical;
 pub mod chain;
+pub mod commands;
 pub mod daid;
 pub mod database;
 pub mod event;
 pub mod head;
+pub mod legacy;
 pub mod query;
 pub mod reader;
 pub mod record;
@@ -119,13 +122,9 @@ enum Problem {
     Playable(String),
 }
 
-fn try_open(folder: &Path, opened: &mut Opened) -> Result<(), Problem> {
-    let unusable = |error: std::io::Error| {
-        Problem::Playable(format!(
-            "the state folder {} cannot be used ({error}); choose another with --state-dir",
-            folder.display()
-        ))
-    };
+/// Takes a state folder for this process: two that write to it would destroy it.
+fn lock(folder: &Path) -> Result<File, Problem> {
+    let unusable = |error| unusable(folder, &error);
     fs::create_dir_all(folder).map_err(unusable)?;
     let lock = folder.join("rigd.lock");
     // A disk that is read-only may hold a state all the same.
@@ -142,6 +141,19 @@ fn try_open(folder: &Path, opened: &mut Opened) -> Result<(), Problem> {
         }
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
+    Ok(lock)
+}
+
+fn unusable(folder: &Path, error: &std::io::Error) -> Problem {
+    Problem::Playable(format!(
+        "the state folder {} cannot be used ({error}); choose another with --state-dir",
+        folder.display()
+    ))
+}
+
+fn try_open(folder: &Path, opened: &mut Opened) -> Result<(), Problem> {
+    let unusable = |error| unusable(folder, &error);
+    let lock = lock(folder)?;
     let key = Key::open(&folder.join(database::KEY_FILE)).map_err(unusable)?;
     let path = folder.join(database::FILE);
     let mut store = Store {
@@ -180,7 +192,7 @@ fn try_open(folder: &Path, opened: &mut Opened) -> Result<(), Problem> {
     }
     // No number is given out before it is reserved.
     let reserve = |db| database::keep_number(db, SEQ_MARK, opened.seq.saturating_add(RESERVED));
-    if !store.db.as_ref().is_some_and(|db| reserve(db).is_ok()) {
+    if store.db.as_ref().is_none_or(|db| reserve(db).is_err()) {
         opened.seq = opened.seq.max(unused());
         store.db = None;
     }

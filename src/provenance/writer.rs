@@ -399,12 +399,12 @@ fn newest_of(db: &Connection, event: &Event) -> Result<Option<String>, Unusable>
     Ok(newest)
 }
 
-/// What is not among the rows of a whole state goes. Rows of an older system's, which have no track,
-/// stay.
+/// What is not among the rows of a whole state goes. Rows of an older system stay.
 fn delete_others(db: &Connection, rows: &[Row]) -> rusqlite::Result<()> {
     db.execute("DELETE FROM state", [])?;
     let mut query = db.prepare(
-        "SELECT id FROM plugin_configurations WHERE track_id IS NOT NULL AND plugin_path IS NOT NULL",
+        "SELECT id FROM plugin_configurations
+         WHERE is_legacy = 0 AND track_id IS NOT NULL AND plugin_path IS NOT NULL",
     )?;
     let present: Vec<String> = query
         .query_map([], |row| row.get(0))?
@@ -446,7 +446,7 @@ fn put(
                  substituted_for, session_id, created_by, created_at, updated_at, daid_id)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11)
                  ON CONFLICT (id) DO UPDATE SET track_id = ?2, name = ?3, plugin_path = ?4, bypassed = ?5,
-                 parameters = ?6, substituted_for = ?7, session_id = coalesce(?8, session_id),
+                 parameters = ?6, substituted_for = ?7, is_legacy = 0, session_id = coalesce(?8, session_id),
                  updated_at = coalesce(?10, updated_at), daid_id = coalesce(?11, daid_id)",
             )?
             .execute(params![

@@ -50,7 +50,9 @@ class Rig:
     """`rigd serve` on a free port."""
 
     def __init__(self, folder, *options, settings="", env=(), wrapper=()):
-        command = [*wrapper, BINARY, "serve", "--state-dir", folder / "state"]
+        command = [*wrapper, BINARY, "serve"]
+        if "--state-dir" not in options:
+            command += ["--state-dir", folder / "state"]
         if "--backend" not in options:
             command += ["--backend", "null"]
         if "--listen" not in options:
