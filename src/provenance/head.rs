@@ -114,11 +114,16 @@ impl Ends {
             .map_or((0, GENESIS), |point| (point.row, &point.chain))
     }
 
-    /// Whether the head's seal is the key's, over head and checkpoint.
+    /// Whether head and checkpoint are as the key sealed them.
     pub fn is_sealed(&self, key: &Key) -> bool {
-        self.head.as_ref().is_some_and(|head| {
-            head.seal == key.seal(&head_text(head.row, &head.chain, self.checkpoint.as_ref()))
-        })
+        let is_sound = self
+            .checkpoint
+            .as_ref()
+            .is_none_or(|point| point.is_sound(key));
+        is_sound
+            && self.head.as_ref().is_some_and(|head| {
+                head.seal == key.seal(&head_text(head.row, &head.chain, self.checkpoint.as_ref()))
+            })
     }
 }
 

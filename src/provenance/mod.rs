@@ -9,6 +9,7 @@
 //! | `canonical.rs`, `daid.rs` | canonical JSON; identifiers |
 //! | `record.rs` | one row of the log: its columns, for writing, chaining and reading |
 //! | `chain.rs`, `head.rs` | what makes tampering evident: the links, and both ends |
+//! | `prune.rs` | what becomes of old rows |
 //! | `verify.rs` | is the log as it was written? |
 //! | `database.rs` | the file and its tables |
 //! | `writer.rs` | the append thread |
@@ -26,6 +27,7 @@ pub mod database;
 pub mod event;
 pub mod head;
 pub mod legacy;
+pub mod prune;
 pub mod query;
 pub mod reader;
 pub mod record;

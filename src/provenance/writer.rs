@@ -19,6 +19,7 @@ use super::daid::{Parts, timestamp};
 use super::database::{self, Unusable};
 use super::event::Event;
 use super::head;
+use super::prune::{Pruner, Retention};
 use super::record::Record;
 use super::recorder::Entry;
 use super::rows::Row;
@@ -102,6 +103,8 @@ pub struct Run {
     pub agent_id: String,
     /// The run's.
     pub epoch: String,
+    /// How much of the log is kept.
+    pub retention: Retention,
 }
 
 /// The control side's end.
@@ -128,11 +131,12 @@ impl Writer {
             db,
             path,
             key,
-            run,
             committed,
             batches: 0,
             set_aside: 0,
             parents: HashMap::new(),
+            pruner: Pruner::new(run.retention),
+            run,
             health: Arc::clone(&health),
         };
         let thread = std::thread::Builder::new()
@@ -200,6 +204,7 @@ struct Appender {
     set_aside: u32,
     /// Entity → its newest event.
     parents: HashMap<String, String>,
+    pruner: Pruner,
     health: Arc<Health>,
 }
 
@@ -216,6 +221,17 @@ impl Appender {
             }
             self.health.busy.store(false, Ordering::Release);
             self.health.news.notify_one();
+            self.prune();
+        }
+    }
+
+    /// Lets old rows go. What cannot go now goes later.
+    fn prune(&mut self) {
+        let Some(db) = &self.db else { return };
+        if let Err(error) = self.pruner.after_commit(db, &self.key, &self.run.epoch) {
+            log::warn!("the log's oldest rows could not be pruned, and are later: {error}");
+            self.db = None;
+            self.is_certain = false;
         }
     }
 
