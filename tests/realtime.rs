@@ -109,6 +109,7 @@ fn the_audio_thread_does_not_allocate_while_50_clients_storm() {
     let run = Run {
         agent_id: "test".to_owned(),
         epoch: "test".to_owned(),
+        retention: Default::default(),
     };
     let log = opened.begin(state.durable(), state.seq, run, true);
     let mut desk = Desk::new(fixed, state);

@@ -21,7 +21,7 @@ const JOURNAL_CHUNK: i64 = 8192;
 /// How often it is looked whether anything has to go, when the last look found nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// What a row takes besides its text: numbers, and its entries in five indexes.
-const ROW_OVERHEAD_BYTES: u64 = 320;
+const ROW_OVERHEAD_BYTES: u64 = 160;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -222,4 +222,191 @@ fn prune_journal(db: &Connection, epoch: &str) -> Result<usize, Unusable> {
         db.execute("DELETE FROM runs WHERE epoch = ?1", [run])?;
     }
     Ok(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provenance::chain::GENESIS;
+    use crate::provenance::daid::Parts;
+    use crate::provenance::database;
+    use crate::provenance::verify::verify;
+    use serde_json::json;
+    use std::path::PathBuf;
+
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// A log with a row for each of the first days of 2025.
+    fn log(rows: i64) -> (Folder, Connection, Key) {
+        let folder = std::env::temp_dir().join(format!("rigd-prune-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let db = database::open(&folder.join(database::FILE)).unwrap();
+        let key = Key::open(&folder.join(database::KEY_FILE)).unwrap();
+        append(&db, &key, 0, GENESIS, rows);
+        (Folder(folder), db, key)
+    }
+
+    fn day(row: i64) -> Timestamp {
+        let first: Timestamp = "2025-01-01T00:00:00Z".parse().unwrap();
+        first + jiff::SignedDuration::from_hours(24 * row)
+    }
+
+    fn append(db: &Connection, key: &Key, before: i64, chain: &str, rows: i64) {
+        let whole = db.unchecked_transaction().unwrap();
+        db.execute("INSERT OR REPLACE INTO state VALUES ('tracks', '[]')", [])
+            .unwrap();
+        let mut chain = chain.to_owned();
+        for row in before + 1..=before + rows {
+            let metadata = json!({"changes": {"pan": {"from": row, "to": 0.1}}});
+            let parts = Parts {
+                at: day(row),
+                agent_id: "rigd",
+                entity_type: "track",
+                entity_id: "mic1",
+                operation: "track.update",
+                metadata: &metadata,
+                parents: &[],
+            };
+            let preimage = parts.preimage();
+            let mut record = Record {
+                row,
+                id: parts.identifier(&preimage),
+                user_id: "ana".to_owned(),
+                action: "track.update".to_owned(),
+                details: metadata.to_string(),
+                timestamp: timestamp(day(row)),
+                seq_first: row,
+                seq_last: row,
+                epoch: "one".to_owned(),
+                monotonic_us: row,
+                applied_frame: None,
+                entity_type: "track".to_owned(),
+                entity_id: "mic1".to_owned(),
+                session_id: "stage".to_owned(),
+                role: "host".to_owned(),
+                verified: false,
+                address: String::new(),
+                parents: "[]".to_owned(),
+                preimage,
+                chain: String::new(),
+            };
+            record.chain = record.link_to(&chain);
+            record.insert(db).unwrap();
+            chain = record.chain;
+        }
+        head::put(db, key, (before + rows) as u64, &chain).unwrap();
+        whole.commit().unwrap();
+    }
+
+    fn days(days: u32) -> Retention {
+        Retention::new(0, days)
+    }
+
+    #[test]
+    fn rows_that_are_too_old_go_and_the_newest_stays() {
+        let (_folder, db, key) = log(30);
+        let prune = |retention, now| prune(&db, &key, retention, "one", now).unwrap();
+        assert_eq!(prune(days(0), day(1000)), 0, "0 is for ever");
+        assert_eq!(prune(days(30), day(31)), 0);
+        assert_eq!(prune(days(10), day(31)), 20, "a row of just 10 days stays");
+        let verdict = verify(&db, &key).unwrap();
+        assert!(verdict.is_valid() && verdict.rows == 10, "{verdict:?}");
+        assert_eq!(prune(days(10), day(31)), 0);
+        assert_eq!(prune(days(1), day(1000)), 9);
+        let verdict = verify(&db, &key).unwrap();
+        assert!(verdict.is_valid() && verdict.rows == 1, "{verdict:?}");
+        // The log goes on behind it.
+        let newest = head::settle(&db, &key).unwrap();
+        assert_eq!((newest.row, newest.is_sealed), (30, true));
+        append(&db, &key, 30, &newest.chain, 5);
+        let verdict = verify(&db, &key).unwrap();
+        assert!(verdict.is_valid() && verdict.rows == 6, "{verdict:?}");
+    }
+
+    #[test]
+    fn what_was_wrong_with_pruned_rows_stays_on_record() {
+        let (_folder, db, key) = log(30);
+        db.execute("UPDATE daid_events SET user_id = 'ben' WHERE row = 7", [])
+            .unwrap();
+        assert_eq!(prune(&db, &key, days(10), "one", day(31)).unwrap(), 20);
+        assert_eq!(verify(&db, &key).unwrap().first_bad, Some(7));
+        assert_eq!(prune(&db, &key, days(5), "one", day(31)).unwrap(), 5);
+        assert_eq!(verify(&db, &key).unwrap().first_bad, Some(7));
+        assert_eq!(head::fault(&db, &key).unwrap(), Some(7));
+    }
+
+    #[test]
+    fn nothing_goes_while_an_end_is_missing() {
+        let (_folder, db, key) = log(30);
+        db.execute("UPDATE daid_head SET rows = 29", []).unwrap();
+        assert_eq!(prune(&db, &key, days(10), "one", day(31)).unwrap(), 0);
+        assert_eq!(verify(&db, &key).unwrap().first_bad, Some(31));
+    }
+
+    #[test]
+    fn rows_over_the_size_go_in_chunks_and_their_pages_are_used_again() {
+        let (_folder, db, key) = log(4000);
+        let retention = Retention::new(1, 0);
+        let full = used_bytes(&db).unwrap();
+        assert!(full > 2 << 20, "{full}");
+        let mut chunks = 0;
+        while prune(&db, &key, retention, "one", day(1)).unwrap() > 0 {
+            chunks += 1;
+        }
+        let used = used_bytes(&db).unwrap();
+        assert!(
+            used <= 1 << 20 && used > 1 << 18,
+            "{used} bytes behind {chunks} chunks"
+        );
+        let verdict = verify(&db, &key).unwrap();
+        assert!(verdict.is_valid() && verdict.rows > 200, "{verdict:?}");
+        let pages: i64 = db
+            .query_row("PRAGMA page_count", [], |row| row.get(0))
+            .unwrap();
+        let newest = head::settle(&db, &key).unwrap();
+        append(&db, &key, newest.row as i64, &newest.chain, 2000);
+        let later: i64 = db
+            .query_row("PRAGMA page_count", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(later, pages, "the file has not grown");
+        assert!(verify(&db, &key).unwrap().is_valid());
+    }
+
+    #[test]
+    fn the_journal_of_older_runs_goes_before_any_event() {
+        let (_folder, db, key) = log(4000);
+        db.execute_batch(
+            "CREATE TABLE IF NOT EXISTS runs (epoch TEXT PRIMARY KEY);
+             CREATE TABLE IF NOT EXISTS journal (row INTEGER PRIMARY KEY, epoch TEXT);
+             INSERT INTO runs (epoch) VALUES ('old'), ('one');
+             INSERT INTO journal (epoch) SELECT 'old' FROM daid_events;
+             INSERT INTO journal (epoch) SELECT 'old' FROM daid_events;
+             INSERT INTO journal (epoch) SELECT 'old' FROM daid_events;
+             INSERT INTO journal (epoch) SELECT 'one' FROM daid_events;",
+        )
+        .unwrap();
+        let count = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };
+        let retention = Retention::new(1, 0);
+        for left in [12_000 - JOURNAL_CHUNK, 0] {
+            assert!(prune(&db, &key, retention, "one", day(1)).unwrap() > 0);
+            assert_eq!(
+                count("SELECT count(*) FROM journal WHERE epoch = 'old'"),
+                left
+            );
+            assert_eq!(count("SELECT count(*) FROM daid_events"), 4000);
+        }
+        assert_eq!(count("SELECT count(*) FROM runs"), 1);
+        assert_eq!(prune(&db, &key, retention, "one", day(1)).unwrap(), CHUNK);
+        assert_eq!(
+            count("SELECT count(*) FROM journal"),
+            4000,
+            "this run's stays"
+        );
+    }
 }
