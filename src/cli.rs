@@ -10,6 +10,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Faults, Override, Value};
+use crate::provenance;
+use crate::provenance::commands::LogCommand;
+use crate::provenance::legacy::ImportArgs;
 
 /// Exit code of a command that could not do what it was asked.
 pub const FAILED: u8 = 1;
@@ -86,6 +89,11 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Print the settings in effect, or every fault in them
     Check(CheckArgs),
+    /// Read the log of every change; also while rigd is running
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Copy the plugin configurations of an older system into the state folder
+    ImportLegacy(ImportArgs),
 }
 
 /// `rigd serve`.
@@ -261,6 +269,11 @@ pub fn main() -> ExitCode {
             .settings()
             .and_then(|config| crate::replay::replay(&args, &config.state_dir)),
         Command::Check(args) => check(&args),
+        Command::Log(command) => provenance::commands::run(command, state_dir),
+        Command::ImportLegacy(args) => args
+            .state_dir
+            .map_or_else(state_dir, Ok)
+            .and_then(|folder| provenance::legacy::import(&args.file, &folder)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -269,6 +282,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// The state folder of the settings.
+fn state_dir() -> Result<PathBuf, Failure> {
+    Ok(load(None, &[])?.state_dir)
 }
 
 fn check(args: &CheckArgs) -> Result<(), Failure> {

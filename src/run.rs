@@ -28,6 +28,7 @@ use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
 use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake};
 use crate::provenance;
+use crate::provenance::prune::Retention;
 use crate::rig::karaoke;
 use crate::rig::state::Wiring;
 use crate::rig::{State, Track};
@@ -83,6 +84,7 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     let run = provenance::writer::Run {
         agent_id: config.agent_id.clone(),
         epoch: fixed.epoch.clone(),
+        retention: Retention::new(config.log_max_mb, config.log_max_days),
     };
     let keeps_events = config.features.enable_daid_tracking;
     let cpus = config.realtime.control_cpus.clone();

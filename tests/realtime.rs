@@ -1,5 +1,5 @@
 //! The real audio thread of the `null` backend allocates nothing and frees nothing while 50 clients
-//! storm the desk. The allocator of this test program watches that thread.
+//! storm the desk and the log writes all of it. The allocator of this test program watches that thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -11,6 +11,8 @@ use rigd::backend::null::Null;
 use rigd::backend::{Backend, Deck};
 use rigd::config::Config;
 use rigd::desk::{Desk, Fixed};
+use rigd::provenance;
+use rigd::provenance::writer::Run;
 use rigd::rig::state::{MicFeed, Wiring};
 use rigd::rig::{State, Track};
 use rigd::ring::rings;
@@ -102,7 +104,17 @@ fn the_audio_thread_does_not_allocate_while_50_clients_storm() {
     let (control, engine_ends) = rings();
     let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));
     let deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
+    let folder = std::env::temp_dir().join(format!("rigd-storm-{}", uuid::Uuid::new_v4()));
+    let opened = provenance::open(&folder).expect("a temporary folder");
+    let run = Run {
+        agent_id: "test".to_owned(),
+        epoch: "test".to_owned(),
+        retention: Default::default(),
+    };
+    let log = opened.begin(state.durable(), state.seq, run, true);
     let mut desk = Desk::new(fixed, state);
+    desk.keep(log);
+    let health = desk.log_health().expect("the log has a thread");
     desk.attach(control, format, MicFeed::InOrderLooped);
     let session = backend.start(deck).unwrap();
     let audio = thread_named("rigd-audio");
@@ -117,7 +129,7 @@ fn the_audio_thread_does_not_allocate_while_50_clients_storm() {
                 let plugin = format!("p{}", index % 4);
                 let value = (round % 100) as f64 / 100.0;
                 let at = json!({"track_id": "mic1", "plugin_id": plugin, "parameter_id": "wet_dry", "value": value});
-                let message = match (round + index as u64) % 23 {
+                let mut message = match (round + index as u64) % 23 {
                     0 => {
                         json!({"type": "plugin.add", "data": {"track_id": "mic1", "name": "reverb", "plugin_id": plugin}})
                     }
@@ -144,6 +156,8 @@ fn the_audio_thread_does_not_allocate_while_50_clients_storm() {
                     }
                     _ => json!({"type": "plugin.parameter", "data": at}),
                 };
+                // The log is never idle: somebody always waits for the disk.
+                message["requires_ack"] = json!(index == 0);
                 desk.receive(*client, &message.to_string(), Instant::now());
             }
             desk.tick(Instant::now());
@@ -158,12 +172,15 @@ fn the_audio_thread_does_not_allocate_while_50_clients_storm() {
     storm(&mut desk, 20);
     WATCHED.store(audio, Ordering::SeqCst);
     let before = desk.telemetry().frame();
+    let synced_before = health.synced();
     let until = Instant::now() + Duration::from_secs(3);
     while Instant::now() < until {
         storm(&mut desk, 20);
     }
     let after = desk.telemetry().frame();
+    let synced = health.synced() - synced_before;
     WATCHED.store(0, Ordering::SeqCst);
+    assert!(synced > 500, "the log wrote: {synced} events");
     assert!(desk.is_engine_alive(Instant::now()));
     assert!(after > before + 48_000, "sound ran: {before} to {after}");
     assert!(answered > 10_000, "the storm was one: {answered} frames");
@@ -172,5 +189,7 @@ fn the_audio_thread_does_not_allocate_while_50_clients_storm() {
         0,
         "allocations or frees on the audio thread"
     );
+    desk.finish_log();
     drop(session.stop().unwrap());
+    fs::remove_dir_all(folder).unwrap();
 }

@@ -59,6 +59,11 @@ settings! {
     /// Writes every message to the log: helps to find a fault, and fills the log with what people
     /// do.
     pub log_messages: bool = false, Kind::Bool, "";
+    /// What the record of all changes may take on disk; the oldest go first, and what is left still
+    /// proves that it is complete. 0 is no bound.
+    pub log_max_mb: u32 = 256, Kind::Int(0, 1_000_000), "MiB";
+    /// How long changes stay on record. 0 is for ever.
+    pub log_max_days: u32 = 400, Kind::Int(0, 36_500), "days";
     /// What a new rig starts with: "karaoke" is a whole chain on every microphone, a reverb and an echo
     /// on buses that all share, the music under the voice and a venue's limiter; "none" (or "") is
     /// the master's limiter only.

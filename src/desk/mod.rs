@@ -10,6 +10,7 @@
 //! | `history.rs` | what has just happened, for those who come back |
 //! | `repeats.rs` | messages that come again |
 //! | `interest.rs` | which changes a client wants to hear of |
+//! | `reading.rs` | questions about the log |
 //! | `settle.rs` | a group is applied: replies, broadcasts, acks |
 //! | `howls.rs` | what `feedback` effects do by themselves |
 //!
@@ -21,6 +22,7 @@ mod handover;
 mod history;
 mod howls;
 mod interest;
+mod reading;
 mod receive;
 mod repeats;
 mod settle;
@@ -51,6 +53,7 @@ use crate::telemetry::Telemetry;
 use handover::Handover;
 use history::History;
 use howls::Howls;
+use reading::Questions;
 use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
 
@@ -99,6 +102,7 @@ pub struct Desk {
     log: Option<Log>,
     /// In the order of their tickets.
     acks: VecDeque<OwedAck>,
+    questions: Questions,
     telemetry: Telemetry,
     backend_trouble: Option<String>,
     started: Instant,
@@ -122,6 +126,7 @@ impl Desk {
             howls: Howls::default(),
             log: None,
             acks: VecDeque::new(),
+            questions: Questions::default(),
             telemetry: Telemetry::default(),
             backend_trouble: None,
             started: Instant::now(),
@@ -149,10 +154,15 @@ impl Desk {
     /// Takes the control ends of a new engine's rings and sends it the whole state.
     pub fn attach(&mut self, ends: ControlEnds, format: Format, mic_feed: MicFeed) {
         let (commands, dropped) = self.state.build(Wiring::new(&format, mic_feed));
-        for id in dropped {
+        for plugin_id in dropped {
             log::warn!(
-                "the plugin {id} was dropped: its delay memory does not fit (audio.delay_pool_mb)"
+                "the plugin {plugin_id} was dropped: its delay memory does not fit (audio.delay_pool_mb)"
             );
+            let number = self.state.next_seq();
+            if let Some(log) = &mut self.log {
+                log.record_dropped(number, &plugin_id, self.started.elapsed());
+                self.settled_seq = number;
+            }
         }
         // A new engine has no notches.
         let plugins = self.state.tracks.iter().flat_map(|track| &track.plugins);
@@ -231,6 +241,7 @@ impl Desk {
             log.tick(now.saturating_duration_since(self.started));
         }
         self.acknowledge(now);
+        self.read_log(now);
         if self.handover.is_waiting() {
             return Wake::Often;
         }

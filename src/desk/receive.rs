@@ -16,6 +16,7 @@ use crate::protocol::decode::Batch;
 use crate::protocol::encode::{self, Success};
 use crate::protocol::views::{self, object};
 use crate::protocol::{Body, Dialect, Head, Incoming, Kind, Limits, decode};
+use crate::provenance::query::Ask;
 use crate::rig::batch::{as_request, check_batch, debounce_ms, last_of_each, overtake};
 use crate::rig::{Accepted, PluginRef, Reject, Request, What, apply, is_quieting};
 use crate::session::{Bucket, Buckets, Role};
@@ -232,7 +233,7 @@ impl Desk {
         );
     }
 
-    fn refuse(&mut self, origin: &Origin, reject: &Reject) {
+    pub(super) fn refuse(&mut self, origin: &Origin, reject: &Reject) {
         self.telemetry.refused(reject.code());
         if let Some(client) = self.clients.get_mut(&origin.client) {
             client.refuse(origin, reject);
@@ -364,6 +365,7 @@ impl Desk {
                 self.relay_cursor(origin, &data);
                 Ok(())
             }
+            Body::Log(ask) => self.ask_log(origin, ask, now),
             Body::Auth {
                 token,
                 user_id,
@@ -635,7 +637,19 @@ impl Desk {
         }
     }
 
-    fn say<F: encode::Fields>(&mut self, origin: &Origin, data: &F) -> Result<(), Reject> {
+    /// A question about the log waits for what was accepted before it, too.
+    pub(super) fn log_when_settled(&mut self, origin: &Origin, ask: Ask, now: Instant) {
+        let origin = Box::new(origin.clone());
+        self.handover
+            .wait_for_last(Waiting::Question { origin, ask }, now);
+        self.settle_what_is_applied(now);
+    }
+
+    pub(super) fn say<F: encode::Fields>(
+        &mut self,
+        origin: &Origin,
+        data: &F,
+    ) -> Result<(), Reject> {
         self.say_as(origin, origin.kind.name(origin.dialect), data)
     }
 

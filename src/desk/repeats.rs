@@ -32,8 +32,8 @@ pub struct Given {
     pub t1: Option<Timestamp>,
     /// Its data.
     pub data: Box<RawValue>,
-    /// What says that it is on disk.
-    pub ticket: u64,
+    /// What says that it is on disk; `None`: nothing is kept.
+    pub ticket: Option<u64>,
 }
 
 enum Answer {

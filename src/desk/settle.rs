@@ -21,6 +21,7 @@ use crate::protocol::encode::{
     self, ChangedBy, Envelope, Fields, Micros, Outcome, Told, frame, raw,
 };
 use crate::protocol::{Dialect, Kind, views};
+use crate::provenance::query::Ask;
 use crate::provenance::recorder::Circumstances;
 use crate::rig::{Change, Reject, What};
 use crate::session::Role;
@@ -83,7 +84,8 @@ pub struct Answer {
 pub struct OwedAck {
     origin: Origin,
     data: Option<Box<RawValue>>,
-    ticket: u64,
+    /// `None`: it will never be on disk.
+    ticket: Option<u64>,
 }
 
 /// A group of changes that is on its way.
@@ -108,6 +110,13 @@ pub enum Waiting {
         frames: Vec<Utf8Bytes>,
         /// Whether it brings a lagging client up to date.
         is_resync: bool,
+    },
+    /// A question about the log.
+    Question {
+        /// Whose.
+        origin: Box<Origin>,
+        /// What is asked.
+        ask: Ask,
     },
 }
 
@@ -261,6 +270,10 @@ impl Desk {
     fn settle(&mut self, settled: InFlight, applied_frame: Option<u64>, now: Instant) {
         let changes = match settled.waiting {
             Waiting::Changes(changes) => changes,
+            Waiting::Question { origin, ask } => {
+                self.queue_question(*origin, ask);
+                return;
+            }
             Waiting::Frames {
                 client,
                 frames,
@@ -364,21 +377,22 @@ impl Desk {
         }
     }
 
-    /// Puts a group on record. The ticket says when all of it is on disk, if that is awaited.
+    /// Puts a group on record. The ticket says when all of it is on disk, if that is awaited; `None`:
+    /// something of it never will be.
     fn record(
         &mut self,
         group: &Settling,
         at: Timestamp,
         applied_frame: Option<u64>,
         now: Instant,
-    ) -> u64 {
+    ) -> Option<u64> {
         let now = now.saturating_duration_since(self.started);
         let is_awaited = group
             .answers
             .iter()
             .any(|answer| answer.origin.requires_ack);
-        let Some(log) = &mut self.log else { return 0 };
-        let mut ticket = 0;
+        let log = self.log.as_mut()?;
+        let mut ticket = Some(0);
         for (change, by) in &group.changes {
             let how = Circumstances {
                 at,
@@ -386,7 +400,8 @@ impl Desk {
                 applied_frame,
                 is_awaited,
             };
-            ticket = log.record(change, by, how);
+            let recorded = log.record(change, by, how);
+            ticket = ticket.and(recorded);
         }
         ticket
     }
@@ -405,8 +420,8 @@ impl Desk {
             None => (0, true),
         };
         while let Some(owed) = self.acks.front() {
-            let durable = owed.ticket <= synced && self.log.is_some();
-            if !durable && !is_dead && self.acks.len() <= ACKS_MAX {
+            let durable = owed.ticket.is_some_and(|ticket| ticket <= synced) && self.log.is_some();
+            if !durable && !is_dead && owed.ticket.is_some() && self.acks.len() <= ACKS_MAX {
                 return;
             }
             let Some(owed) = self.acks.pop_front() else {
@@ -419,7 +434,7 @@ impl Desk {
         }
     }
 
-    fn answer(&mut self, group: &Settling, at: Timestamp, outcome: Outcome, ticket: u64) {
+    fn answer(&mut self, group: &Settling, at: Timestamp, outcome: Outcome, ticket: Option<u64>) {
         for answer in &group.answers {
             let origin = &answer.origin;
             let changes = &group.changes[answer.first..answer.first + answer.applied];
@@ -437,7 +452,7 @@ impl Desk {
                         Some(_) => self.give(origin, seq, Some(at), &(echo, outcome), ticket),
                         // What was superseded altogether never reached the engine, and has nothing that
                         // could be lost.
-                        None => self.give(origin, None, None, &(echo, Outcome::NONE), 0),
+                        None => self.give(origin, None, None, &(echo, Outcome::NONE), Some(0)),
                     }
                 }
                 // Of several changes the last one says what they came to.
@@ -470,7 +485,7 @@ impl Desk {
         seq: Option<u64>,
         t1: Option<Timestamp>,
         data: &F,
-        ticket: u64,
+        ticket: Option<u64>,
     ) {
         let kind = origin.kind.name(origin.dialect);
         if let Some(client) = self.clients.get_mut(&origin.client) {

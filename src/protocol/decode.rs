@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::dialect::{Dialect, Kind};
 use super::fields::{Fields, missing};
+use crate::provenance::query::{self, Ask, Direction, Filter, Lineage, Origin, Query};
 use crate::rig::{ParameterChange, PluginRef, Reject, Request, TrackFields};
 
 /// Objects in objects, at most.
@@ -19,6 +20,8 @@ const NAME_MAX: usize = 128;
 const PATH_MAX: usize = 1024;
 /// Characters in a token.
 const TOKEN_MAX: usize = 4096;
+/// Characters in a DAID: a time, a hash, and three parts of at most 128 each.
+const DAID_MAX: usize = 512;
 /// Bytes of a relayed cursor.
 const CURSOR_MAX: usize = 1024;
 /// Entries of an object that maps names to values.
@@ -74,10 +77,6 @@ pub struct Batch {
 
 /// What is asked.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack for one call"
-)]
 pub enum Body {
     /// Something is to change.
     Change(Request),
@@ -133,6 +132,8 @@ pub enum Body {
     Cursor(Box<RawValue>),
     /// To be sent back.
     Heartbeat(Box<RawValue>),
+    /// About the log.
+    Log(Ask),
     /// Who this is.
     Auth {
         /// A claim with proof.
@@ -204,8 +205,12 @@ fn read(text: &str, limits: Limits, head: &mut Head) -> Result<Body, Reject> {
         }
         _ => Fields::default(),
     };
-    let is_flat = kind != Kind::Auth;
-    let data = if is_flat { data.or(top) } else { data };
+    let data = match kind {
+        Kind::Auth => data,
+        // Whose question it is does not say whose changes are asked for.
+        Kind::DaidQuery => data.or(top.without(&["user_id", "session_id"])),
+        _ => data.or(top),
+    };
     head.base_seq = data.count("base_seq")?;
     body(kind, &data, head, limits)
 }
@@ -387,6 +392,9 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
         },
         Kind::MetersSubscribe => meters_subscribe(data)?,
         Kind::MetersUnsubscribe => Body::MetersUnsubscribe,
+        Kind::DaidQuery => Body::Log(Ask::Query(log_query(data)?)),
+        Kind::DaidLineage => Body::Log(Ask::Lineage(log_lineage(data)?)),
+        Kind::DaidVerify => Body::Log(Ask::Verify),
         Kind::Auth => Body::Auth {
             token: data.string("token", TOKEN_MAX)?,
             user_id: data
@@ -496,6 +504,68 @@ fn meters_subscribe(data: &Fields) -> Result<Body, Reject> {
         Some(_) => return Err(Reject::field("format", "must be json or binary")),
     };
     Ok(Body::MetersSubscribe { rate_hz, binary })
+}
+
+fn log_query(data: &Fields) -> Result<Query, Reject> {
+    let text = |name| {
+        let text = data.string(name, NAME_MAX)?;
+        Ok::<_, Reject>(text.filter(|text| !text.is_empty()))
+    };
+    let time = |name| match data.string(name, NAME_MAX)? {
+        Some(text) => match query::time(&text) {
+            Some(time) => Ok(Some(time)),
+            None => Err(Reject::field(
+                name,
+                "must be a time of ISO 8601, like 2026-01-31T20:00:00Z",
+            )),
+        },
+        None => Ok(None),
+    };
+    Ok(Query {
+        filter: Filter {
+            entity_type: text("entity_type")?,
+            entity_id: text("entity_id")?,
+            user_id: text("user_id")?,
+            session_id: text("session_id")?,
+            operation: text("operation")?,
+            since: time("since")?,
+            until: time("until")?,
+        },
+        after: match data.string("cursor", NAME_MAX)? {
+            Some(text) => query::cursor(&text)
+                .ok_or_else(|| Reject::field("cursor", "must be a next_cursor as it came"))?,
+            None => 0,
+        },
+        limit: match data.number("limit")? {
+            None => query::LIMIT,
+            Some(limit) if limit >= 1.0 && limit.fract() == 0.0 => {
+                if limit > query::LIMIT_MAX as f64 {
+                    let reason = format!("must not be over {}", query::LIMIT_MAX);
+                    return Err(Reject::over(Some("limit"), reason, query::LIMIT_MAX as u64));
+                }
+                limit as usize
+            }
+            Some(_) => return Err(Reject::field("limit", "must be a whole number from 1")),
+        },
+    })
+}
+
+fn log_lineage(data: &Fields) -> Result<Lineage, Reject> {
+    let daid = data.string("daid", DAID_MAX)?;
+    let from = match (daid, data.string("entity_id", NAME_MAX)?) {
+        (Some(_), Some(_)) => {
+            let reason = "must not be there beside daid: a lineage begins at one of them";
+            return Err(Reject::field("entity_id", reason));
+        }
+        (Some(daid), None) if daid.starts_with("daid:") => Origin::Daid(daid),
+        (Some(_), None) => return Err(Reject::field("daid", "must be a DAID")),
+        (None, Some(entity)) if !entity.is_empty() => Origin::Entity(entity),
+        (None, Some(_)) => return Err(Reject::field("entity_id", "must not be empty")),
+        (None, None) => return Err(missing("daid")),
+    };
+    let direction = Direction::from_name(&data.required("direction", ID_MAX)?)
+        .ok_or_else(|| Reject::field("direction", "must be backward or forward"))?;
+    Ok(Lineage { from, direction })
 }
 
 /// An id that a client chooses.

@@ -65,6 +65,9 @@ pub enum Kind {
     ClientSubscribe,
     MetersSubscribe,
     MetersUnsubscribe,
+    DaidQuery,
+    DaidLineage,
+    DaidVerify,
     UserCursorUpdate,
     Heartbeat,
 }
@@ -94,7 +97,7 @@ const fn old(names: Names, said: &'static str, heard: &'static str) -> Names {
 }
 
 /// In the order of [`Kind`].
-const TABLE: [Names; 30] = [
+const TABLE: [Names; 33] = [
     names(Kind::Auth, "auth", "AUTH"),
     old(
         names(Kind::PluginAdd, "plugin.add", "PLUGIN_ADD"),
@@ -187,6 +190,9 @@ const TABLE: [Names; 30] = [
         "meters.unsubscribe",
         "METERS_UNSUBSCRIBE",
     ),
+    names(Kind::DaidQuery, "daid.query", "DAID_QUERY"),
+    names(Kind::DaidLineage, "daid.lineage", "DAID_LINEAGE"),
+    names(Kind::DaidVerify, "daid.verify", "DAID_VERIFY"),
     names(
         Kind::UserCursorUpdate,
         "USER_CURSOR_UPDATE",

@@ -264,6 +264,7 @@ fn put_snake<M: SerializeMap>(what: &What, map: &mut M) -> Result<(), M::Error> 
             position,
             values,
             substituted_for,
+            made: _,
         } => {
             plugin(map, track_id, plugin_id)?;
             map.serialize_entry("name", name)?;

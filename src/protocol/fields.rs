@@ -62,6 +62,15 @@ fn canonical(name: &str) -> Option<&'static str> {
         "track_ids" | "trackIds" => "track_ids",
         "plugin_ids" | "pluginIds" => "plugin_ids",
         "types" => "types",
+        "entity_type" | "entityType" => "entity_type",
+        "entity_id" | "entityId" => "entity_id",
+        "operation" => "operation",
+        "since" => "since",
+        "until" => "until",
+        "limit" => "limit",
+        "cursor" => "cursor",
+        "daid" => "daid",
+        "direction" => "direction",
         _ => return None,
     })
 }
@@ -86,6 +95,12 @@ impl<'a> Fields<'a> {
                 self.0.push((name, value));
             }
         }
+        self
+    }
+
+    /// Takes fields out.
+    pub fn without(mut self, names: &[&str]) -> Fields<'a> {
+        self.0.retain(|(name, _)| !names.contains(name));
         self
     }
 

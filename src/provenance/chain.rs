@@ -34,14 +34,18 @@ pub struct Key([u8; KEY_BYTES]);
 impl Key {
     /// Reads it; makes it, for this user's eyes only, where there is none.
     pub fn open(path: &Path) -> io::Result<Key> {
-        match fs::read(path) {
-            Ok(bytes) => bytes.try_into().map(Key).map_err(|_| {
-                let reason = format!("{} does not hold {KEY_BYTES} bytes", path.display());
-                io::Error::new(io::ErrorKind::InvalidData, reason)
-            }),
+        match Key::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Key::make(path),
-            Err(error) => Err(error),
+            read => read,
         }
+    }
+
+    /// Reads it.
+    pub fn read(path: &Path) -> io::Result<Key> {
+        fs::read(path)?.try_into().map(Key).map_err(|_| {
+            let reason = format!("{} does not hold {KEY_BYTES} bytes", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, reason)
+        })
     }
 
     fn make(path: &Path) -> io::Result<Key> {
@@ -72,11 +76,6 @@ impl Key {
         mac.update(text.as_bytes());
         hex(&mac.finalize().into_bytes())
     }
-}
-
-/// What is said of the newest row, to be sealed.
-pub fn head(rows: u64, chain: &str) -> String {
-    format!("rigd head {rows} {chain}")
 }
 
 #[cfg(test)]

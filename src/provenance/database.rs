@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use super::chain::GENESIS;
 use super::rows::{self, Columns};
 use crate::rig::Durable;
 
@@ -50,6 +49,13 @@ CREATE TABLE daid_head (
     chain TEXT NOT NULL,
     seal TEXT NOT NULL
 );
+CREATE TABLE daid_checkpoint (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    row INTEGER NOT NULL,
+    chain TEXT NOT NULL,
+    first_bad INTEGER,
+    seal TEXT NOT NULL
+);
 CREATE TABLE plugin_configurations (
     id TEXT PRIMARY KEY,
     track_id TEXT,
@@ -62,7 +68,8 @@ CREATE TABLE plugin_configurations (
     created_by TEXT,
     created_at TEXT DEFAULT CURRENT_TIMESTAMP,
     updated_at TEXT DEFAULT CURRENT_TIMESTAMP,
-    daid_id TEXT
+    daid_id TEXT,
+    is_legacy INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE runs (
     epoch TEXT PRIMARY KEY,
@@ -85,6 +92,11 @@ CREATE INDEX idx_journal_epoch ON journal (epoch);
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 "];
+
+/// What a write-ahead log is cut back to once its pages are in the database.
+const WAL_BYTES: i64 = 4 << 20;
+/// Names the newest commit in `meta`: run and number.
+pub const COMMITTED: &str = "committed";
 
 /// How long another process may hold the file.
 const BUSY: Duration = Duration::from_millis(500);
@@ -137,6 +149,7 @@ pub fn open(path: &Path) -> Result<Connection, Unusable> {
     }
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
     // Pages that a query once held are not kept: the box has little memory.
     db.pragma_update(None, "cache_size", -512)?;
     if (1..MIGRATIONS.len()).contains(&version) {
@@ -168,6 +181,73 @@ fn migrate(db: &Connection, version: usize) -> Result<(), Unusable> {
     Ok(())
 }
 
+/// Opens one that cannot be written, for what it holds: the disk may be full or read-only.
+pub fn open_unwritable(path: &Path) -> Result<Connection, Unusable> {
+    let readable = |db: Connection| version(&db).map(|version| (db, version));
+    let (db, version) = open_to_read(path).and_then(readable).or_else(|error| {
+        // With no room for the index of a write-ahead log it can be read only if it has none.
+        let has_wal = std::fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0);
+        if has_wal {
+            return Err(error);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        readable(Connection::open_with_flags(uri(path), flags)?)
+    })?;
+    if version == 0 {
+        return Err(rusqlite::Error::QueryReturnedNoRows.into());
+    }
+    Ok(db)
+}
+
+/// A file that SQLite keeps beside a database.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}
+
+fn uri(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte));
+            }
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+/// What a person is told of a database that was set aside.
+pub fn damaged(reason: &str, aside: &Path) -> String {
+    format!(
+        "the log was damaged ({reason}) and is set aside as {}; a new one is begun",
+        aside.display()
+    )
+}
+
+/// Moves a damaged database, and what belongs to it, out of the way. Nothing is deleted.
+pub fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let stamp = jiff::Timestamp::now().as_second();
+    let aside = (0..1000)
+        .map(|count| match count {
+            0 => path.with_extension(format!("damaged-{stamp}.db")),
+            _ => path.with_extension(format!("damaged-{stamp}-{count}.db")),
+        })
+        .find(|aside| !aside.exists())
+        .ok_or(std::io::ErrorKind::AlreadyExists)?;
+    std::fs::rename(path, &aside)?;
+    for end in ["-wal", "-shm"] {
+        match std::fs::rename(beside(path, end), beside(&aside, end)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
 /// Opens it for reading only, also while rigd is running.
 pub fn open_to_read(path: &Path) -> Result<Connection, Unusable> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -183,19 +263,35 @@ pub fn open_to_read(path: &Path) -> Result<Connection, Unusable> {
 
 /// The state that it holds; `None` when no rig was ever kept there. With what had to be left out.
 pub fn load(db: &Connection) -> Result<Option<(Durable, Vec<String>)>, Unusable> {
-    let mut state = BTreeMap::new();
+    let (mut state, mut plugins) = (BTreeMap::new(), BTreeMap::new());
+    load_states(db, &mut state)?;
+    load_plugins(db, &mut plugins)?;
+    Ok((!state.is_empty()).then(|| rows::load(state, plugins)))
+}
+
+/// As much of it as a damaged database gives.
+pub fn salvage(db: &Connection) -> Option<(Durable, Vec<String>)> {
+    let (mut state, mut plugins) = (BTreeMap::new(), BTreeMap::new());
+    // What was read before the damage counts.
+    let _ = load_states(db, &mut state);
+    let _ = load_plugins(db, &mut plugins);
+    (!state.is_empty()).then(|| rows::load(state, plugins))
+}
+
+fn load_states(db: &Connection, state: &mut BTreeMap<String, String>) -> Result<(), Unusable> {
     let mut query = db.prepare("SELECT key, value FROM state")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         state.insert(row.get(0)?, row.get(1)?);
     }
-    if state.is_empty() {
-        return Ok(None);
-    }
-    let mut plugins = BTreeMap::new();
+    Ok(())
+}
+
+fn load_plugins(db: &Connection, plugins: &mut BTreeMap<String, Columns>) -> Result<(), Unusable> {
     let mut query = db.prepare(
         "SELECT id, track_id, name, plugin_path, bypassed, parameters, substituted_for
-         FROM plugin_configurations WHERE track_id IS NOT NULL AND plugin_path IS NOT NULL",
+         FROM plugin_configurations
+         WHERE is_legacy = 0 AND track_id IS NOT NULL AND plugin_path IS NOT NULL",
     )?;
     let mut found = query.query([])?;
     while let Some(row) = found.next()? {
@@ -209,7 +305,7 @@ pub fn load(db: &Connection) -> Result<Option<(Durable, Vec<String>)>, Unusable>
         };
         plugins.insert(row.get(0)?, columns);
     }
-    Ok(Some(rows::load(state, plugins)))
+    Ok(())
 }
 
 /// A number kept under a name.
@@ -222,21 +318,25 @@ pub fn number(db: &Connection, key: &str) -> Result<Option<u64>, Unusable> {
     Ok(value.and_then(|value| u64::try_from(value).ok()))
 }
 
+/// A text kept under a name.
+pub fn text(db: &Connection, key: &str) -> Result<Option<String>, Unusable> {
+    let value = db
+        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    Ok(value)
+}
+
+/// Keeps a text under a name.
+pub fn keep_text(db: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+        .execute(params![key, value])?;
+    Ok(())
+}
+
 /// Keeps a number under a name.
 pub fn keep_number(db: &Connection, key: &str, value: u64) -> rusqlite::Result<()> {
     db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
         .execute(params![key, value as i64])?;
     Ok(())
-}
-
-/// Rows of the log, and the newest one's chain hash.
-pub fn newest(db: &Connection) -> Result<(u64, String), Unusable> {
-    let newest = db
-        .query_row(
-            "SELECT row, chain FROM daid_events ORDER BY row DESC LIMIT 1",
-            [],
-            |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)),
-        )
-        .optional()?;
-    Ok(newest.unwrap_or((0, GENESIS.to_owned())))
 }

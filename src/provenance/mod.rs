@@ -8,21 +8,34 @@
 //! | `rows.rs` | the state as rows |
 //! | `canonical.rs`, `daid.rs` | canonical JSON; identifiers |
 //! | `journal.rs` | what the engine was told, for replay |
-//! | `chain.rs` | what makes tampering evident |
+//! | `record.rs` | one row of the log: its columns, for writing, chaining and reading |
+//! | `chain.rs`, `head.rs` | what makes tampering evident: the links, and both ends |
+//! | `prune.rs` | what becomes of old rows |
+//! | `verify.rs` | is the log as it was written? |
 //! | `database.rs` | the file and its tables |
 //! | `writer.rs` | the append thread |
+//! | `query.rs`, `reader.rs` | questions to the log; the thread that answers them |
+//! | `commands.rs`, `legacy.rs` | `rigd log`; `rigd import-legacy` |
 //!
 //! Events and the rows that they changed are in one commit, and the rows follow from the changes alone:
 //! log and state cannot disagree. Every commit is synced, so what can be read is on disk.
 
 pub mod canonical;
 pub mod chain;
+pub mod commands;
 pub mod daid;
 pub mod database;
 pub mod event;
+pub mod head;
 pub mod journal;
+pub mod legacy;
+pub mod prune;
+pub mod query;
+pub mod reader;
+pub mod record;
 pub mod recorder;
 pub mod rows;
+pub mod verify;
 pub mod writer;
 
 use std::fs::{self, File, TryLockError};
@@ -36,11 +49,13 @@ use rusqlite::Connection;
 
 use crate::backend::Format;
 use crate::cli::Failure;
-use crate::rig::{Change, Durable};
+use crate::rig::{Change, Durable, What};
 use crate::session::By;
 use chain::Key;
 use database::Unusable;
 use journal::{Group, Stage};
+use query::Ask;
+use reader::{Answer, Reader};
 use recorder::{Circumstances, Recorder};
 use writer::{Batch, Health, Run, Writer};
 
@@ -48,8 +63,11 @@ use writer::{Batch, Health, Run, Writer};
 const COMMIT_EVERY: Duration = Duration::from_millis(50);
 /// A disk that has not answered for so long counts as dead.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Numbers that are reserved ahead.
-const RESERVED: u64 = 1 << 20;
+/// Numbers that are reserved ahead: enough for more than a day at a thousand changes a second while the
+/// disk takes nothing, and JSON's exact integers last for 2^25 starts.
+const RESERVED: u64 = 1 << 28;
+/// The name of the mark behind which numbers are free.
+pub const SEQ_MARK: &str = "seq_mark";
 /// How long the end waits for the disk.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
 
@@ -60,17 +78,20 @@ pub struct Opened {
     /// Numbers go on behind this one.
     pub seq: u64,
     store: Option<Store>,
-    /// The database holds this very state.
-    is_kept: bool,
+    /// What the database holds.
+    kept: Option<Durable>,
     /// What is wrong, in sentences for a person.
     pub troubles: Vec<String>,
 }
 
 struct Store {
-    db: Connection,
+    /// `None`: the disk does not take anything yet.
+    db: Option<Connection>,
     path: PathBuf,
     key: Key,
     lock: File,
+    /// The newest commit in it.
+    committed: Option<String>,
 }
 
 /// Opens the log in a state folder. A folder that cannot be used leaves the rig playable, with nothing
@@ -80,14 +101,15 @@ pub fn open(folder: &Path) -> Result<Opened, Failure> {
         state: None,
         seq: 0,
         store: None,
-        is_kept: false,
+        kept: None,
         troubles: Vec::new(),
     };
     match try_open(folder, &mut opened) {
         Ok(()) => {}
         Err(Problem::Refused(failure)) => return Err(failure),
         Err(Problem::Playable(reason)) => {
-            opened.troubles.push(format!("nothing is kept: {reason}"))
+            opened.seq = opened.seq.max(unused());
+            opened.troubles.push(format!("nothing is kept: {reason}"));
         }
     }
     for trouble in &opened.troubles {
@@ -96,20 +118,26 @@ pub fn open(folder: &Path) -> Result<Opened, Failure> {
     Ok(opened)
 }
 
+/// A number that no run has reached: for when what was reserved is not known, or cannot be reserved.
+fn unused() -> u64 {
+    let seconds = Timestamp::now().as_second().max(0) as u64;
+    seconds << 20
+}
+
 enum Problem {
     Refused(Failure),
     Playable(String),
 }
 
-fn try_open(folder: &Path, opened: &mut Opened) -> Result<(), Problem> {
-    let unusable = |error: std::io::Error| {
-        Problem::Playable(format!(
-            "the state folder {} cannot be used ({error}); choose another with --state-dir",
-            folder.display()
-        ))
-    };
+/// Takes a state folder for this process: two that write to it would destroy it.
+fn lock(folder: &Path) -> Result<File, Problem> {
+    let unusable = |error| unusable(folder, &error);
     fs::create_dir_all(folder).map_err(unusable)?;
-    let lock = File::create(folder.join("rigd.lock")).map_err(unusable)?;
+    let lock = folder.join("rigd.lock");
+    // A disk that is read-only may hold a state all the same.
+    let lock = File::create(&lock)
+        .or_else(|error| File::open(&lock).map_err(|_| error))
+        .map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -120,84 +148,102 @@ fn try_open(folder: &Path, opened: &mut Opened) -> Result<(), Problem> {
         }
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
+    Ok(lock)
+}
+
+fn unusable(folder: &Path, error: &std::io::Error) -> Problem {
+    Problem::Playable(format!(
+        "the state folder {} cannot be used ({error}); choose another with --state-dir",
+        folder.display()
+    ))
+}
+
+fn try_open(folder: &Path, opened: &mut Opened) -> Result<(), Problem> {
+    let unusable = |error| unusable(folder, &error);
+    let lock = lock(folder)?;
     let key = Key::open(&folder.join(database::KEY_FILE)).map_err(unusable)?;
     let path = folder.join(database::FILE);
-    let db = match read(&path, opened) {
-        Ok(db) => {
-            opened.is_kept = opened.state.is_some() && opened.troubles.is_empty();
-            db
+    let mut store = Store {
+        db: None,
+        path,
+        key,
+        lock,
+        committed: None,
+    };
+    let (path, key) = (&store.path, &store.key);
+    match database::open(path).and_then(|db| take(&db, key, opened).map(|found| (db, found))) {
+        Ok((db, committed)) => {
+            opened.kept.clone_from(&opened.state);
+            store.committed = committed;
+            store.db = Some(db);
         }
         Err(Unusable::Corrupt(error)) => {
-            let aside = set_aside(&path).map_err(unusable)?;
-            opened.troubles.push(format!(
-                "the log was damaged ({error}) and is set aside as {}; a new one is begun",
-                aside.display()
-            ));
+            let aside = database::set_aside(path).map_err(unusable)?;
+            opened
+                .troubles
+                .push(database::damaged(&error.to_string(), &aside));
             salvage(&aside, opened);
-            database::open(&path).map_err(|error| Problem::Playable(error.to_string()))?
+            store.db = database::open(path).ok();
         }
         Err(newer @ Unusable::Newer { .. }) => {
             return Err(Problem::Refused(Failure::failed(format!("{newer}."))));
         }
-        Err(Unusable::Failed(error)) => return Err(Problem::Playable(error.to_string())),
-    };
-    opened.store = Some(Store {
-        db,
-        path,
-        key,
-        lock,
-    });
-    Ok(())
-}
-
-fn read(path: &Path, opened: &mut Opened) -> Result<Connection, Unusable> {
-    let db = database::open(path)?;
-    take_state(&db, opened)?;
-    database::newest(&db)?;
-    Ok(db)
-}
-
-fn take_state(db: &Connection, opened: &mut Opened) -> Result<(), Unusable> {
-    opened.seq = database::number(db, "seq_mark")?.unwrap_or(0);
-    if let Some((state, left_out)) = database::load(db)? {
-        let is_whole = state.track("master").is_some() || !state.tracks.is_empty();
-        for what in left_out {
-            opened
-                .troubles
-                .push(format!("this rigd cannot read a part of the state: {what}"));
+        // What cannot be written may be readable. The writer will find out when the disk is back; until
+        // then nobody knows what is in it if it is not, and nothing must be written over that.
+        Err(Unusable::Failed(error)) => {
+            log::error!("the log cannot be opened for writing: {error}");
+            let read = database::open_unwritable(path).and_then(|db| take(&db, key, opened));
+            store.committed = read.map_err(|_| Problem::Playable(error.to_string()))?;
+            opened.kept.clone_from(&opened.state);
         }
-        opened.state = Some(state).filter(|_| is_whole);
     }
+    // No number is given out before it is reserved.
+    let reserve = |db| database::keep_number(db, SEQ_MARK, opened.seq.saturating_add(RESERVED));
+    if store.db.as_ref().is_none_or(|db| reserve(db).is_err()) {
+        opened.seq = opened.seq.max(unused());
+        store.db = None;
+    }
+    opened.store = Some(store);
     Ok(())
+}
+
+/// Takes what a database holds; gives the name of its newest commit.
+fn take(db: &Connection, key: &Key, opened: &mut Opened) -> Result<Option<String>, Unusable> {
+    opened.seq = database::number(db, SEQ_MARK)?.unwrap_or(0);
+    let loaded = database::load(db)?;
+    let bad = head::fault(db, key)?;
+    let committed = database::text(db, database::COMMITTED)?;
+    take_state(loaded, opened);
+    opened.troubles.extend(bad.map(|row| {
+        format!(
+            "the log was changed by another hand: row {row} is not as it was written; `rigd log verify` checks it"
+        )
+    }));
+    Ok(committed)
+}
+
+fn take_state(loaded: Option<(Durable, Vec<String>)>, opened: &mut Opened) {
+    let Some((state, left_out)) = loaded else {
+        return;
+    };
+    for what in left_out {
+        opened
+            .troubles
+            .push(format!("this rigd cannot read a part of the state: {what}"));
+    }
+    opened.state = Some(state).filter(|state| !state.tracks.is_empty());
 }
 
 /// What can still be read of a damaged database.
 fn salvage(aside: &Path, opened: &mut Opened) {
     if let Ok(db) = database::open_to_read(aside) {
-        let _ = take_state(&db, opened);
+        opened.seq = database::number(&db, SEQ_MARK)
+            .ok()
+            .flatten()
+            .unwrap_or(opened.seq);
+        take_state(database::salvage(&db), opened);
     }
-    // Whatever numbers were used, these were not.
-    let seconds = Timestamp::now().as_second().max(0) as u64;
-    opened.seq = opened.seq.max(seconds << 16);
-}
-
-/// Moves a damaged database, and what belongs to it, out of the way. Nothing is deleted.
-fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-    let stamp = Timestamp::now().as_second();
-    let aside = path.with_extension(format!("damaged-{stamp}.db"));
-    fs::rename(path, &aside)?;
-    for end in ["-wal", "-shm"] {
-        let with = |path: &Path| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(end);
-            PathBuf::from(name)
-        };
-        match fs::rename(with(path), with(&aside)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(aside)
+    opened.seq = opened.seq.max(unused());
 }
 
 impl Opened {
@@ -205,16 +251,41 @@ impl Opened {
     /// changes, beside the state.
     pub fn begin(self, state: Durable, seq: u64, run: Run, keeps_events: bool) -> Log {
         let epoch = run.epoch.clone();
+        let is_kept = self.kept.as_ref() == Some(&state);
         let mut recorder = Recorder::new(state, keeps_events);
-        if !self.is_kept {
+        if !is_kept {
             recorder.record_everything();
         }
         let mut troubles = self.troubles;
         let mut lock = None;
+        let mut reader = None;
+        let mut unsynced_since = None;
+        let seq_mark = seq.saturating_add(RESERVED);
         let writer = self.store.and_then(|store| {
             lock = Some(store.lock);
-            match Writer::start(store.db, store.path, store.key, run) {
-                Ok(writer) => Some(writer),
+            let is_writable = store.db.is_some();
+            let (path, key) = (store.path.clone(), store.key.clone());
+            match Writer::start(store.db, store.path, store.key, run, store.committed) {
+                Ok(writer) => {
+                    match Reader::start(path, key, Arc::clone(writer.health())) {
+                        Ok(started) => reader = Some(started),
+                        Err(error) => troubles.push(format!(
+                            "the log cannot be read: no thread for that ({error})"
+                        )),
+                    }
+                    if !is_writable {
+                        // Not before the disk takes this can anyone say that it is well.
+                        let entries = Vec::new();
+                        let _ = writer.offer(Box::new(Batch {
+                            entries,
+                            journal: Vec::new(),
+                            stage: None,
+                            seq_mark,
+                        }));
+                        unsynced_since = Some(Duration::ZERO);
+                    }
+                    Some(writer)
+                }
                 Err(error) => {
                     troubles.push(format!("nothing is kept: no thread for the log ({error})"));
                     None
@@ -224,11 +295,12 @@ impl Opened {
         Log {
             recorder,
             writer,
+            reader,
             troubles,
-            seq_mark: seq.saturating_add(RESERVED),
+            seq_mark,
             seq,
             due: None,
-            unsynced_since: None,
+            unsynced_since,
             wanted: 0,
             journal: Vec::new(),
             stage: None,
@@ -244,6 +316,7 @@ impl Opened {
 pub struct Log {
     recorder: Recorder,
     writer: Option<Writer>,
+    reader: Option<Reader>,
     troubles: Vec<String>,
     seq_mark: u64,
     seq: u64,
@@ -264,11 +337,12 @@ pub struct Log {
 }
 
 impl Log {
-    /// Records a change that is in effect. The ticket says when it is on disk, if it is awaited.
-    pub fn record(&mut self, change: &Change, by: &Arc<By>, how: Circumstances) -> u64 {
+    /// Records a change that is in effect. The ticket says when it is on disk, if it is awaited; `None`:
+    /// it will never be there.
+    pub fn record(&mut self, change: &Change, by: &Arc<By>, how: Circumstances) -> Option<u64> {
         self.seq = self.seq.max(change.seq);
         let ticket = self.recorder.record(change, by, how);
-        if how.is_awaited {
+        if let Some(ticket) = ticket.filter(|_| how.is_awaited) {
             self.wanted = ticket;
         }
         ticket
@@ -313,9 +387,48 @@ impl Log {
         })
     }
 
+    /// Records that the rig had no room for a plugin any more.
+    pub fn record_dropped(&mut self, seq: u64, plugin_id: &str, now: Duration) {
+        let Some((track, _)) = self.recorder.state().plugin(plugin_id) else {
+            return;
+        };
+        let what = What::PluginRemoved {
+            track_id: track.id.clone(),
+            plugin_id: plugin_id.to_owned(),
+        };
+        let how = Circumstances {
+            at: Timestamp::now(),
+            now,
+            applied_frame: None,
+            is_awaited: false,
+        };
+        self.record(&Change { seq, what }, &Arc::new(By::rig()), how);
+    }
+
     /// Whether anything is kept at all.
     pub fn is_kept(&self) -> bool {
         self.writer.is_some()
+    }
+
+    /// Whether questions are answered.
+    pub fn can_be_read(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// Asks the reader, which takes one question at a time. Whether it took it.
+    pub fn ask(&self, ask: Ask) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.ask(ask))
+    }
+
+    /// What it answers.
+    pub fn answer(&self) -> Option<Answer> {
+        self.reader.as_ref()?.answer()
+    }
+
+    /// The ticket of everything that is closed by now, which somebody waits for.
+    pub fn await_closed(&mut self) -> u64 {
+        self.wanted = self.wanted.max(self.recorder.ticket());
+        self.recorder.ticket()
     }
 
     /// Every entry up to this ticket is on disk.
@@ -339,6 +452,11 @@ impl Log {
     /// What is wrong, in sentences for a person.
     pub fn troubles(&self, now: Duration) -> Vec<String> {
         let mut troubles = self.troubles.clone();
+        troubles.extend(
+            self.health()
+                .into_iter()
+                .flat_map(|health| health.damages()),
+        );
         if self.writer.is_some() && self.is_dead(now) {
             let trouble = self.health().and_then(|health| health.trouble());
             troubles.push(format!(
@@ -358,6 +476,9 @@ impl Log {
         };
         if !writer.health().is_busy() {
             self.unsynced_since = None;
+        }
+        if writer.health().wants_everything() {
+            self.recorder.record_replaced(self.seq);
         }
         self.recorder.close_due(now);
         if !self.recorder.is_waiting() && self.journal.is_empty() {
@@ -381,8 +502,11 @@ impl Log {
         }
     }
 
-    /// When [`Log::tick`] has something to do.
+    /// When [`Log::tick`] has something to do. While the writer is busy that is when it has news.
     pub fn next_due(&self) -> Option<Duration> {
+        if self.health().is_some_and(|health| health.is_busy()) {
+            return None;
+        }
         self.recorder.next_due().into_iter().chain(self.due).min()
     }
 

@@ -82,7 +82,12 @@ struct Gap {
     seq_first: u64,
     seq_last: u64,
     events: u64,
+    reason: &'static str,
 }
+
+const NOT_TAKEN: &str = "the disk did not take them";
+const REPLACED: &str =
+    "the database was damaged or replaced: what it held up to here is not in this one";
 
 /// See the module.
 pub struct Recorder {
@@ -129,8 +134,8 @@ impl Recorder {
     }
 
     /// Records one change. Returns the ticket that covers it, once what it belongs to is closed: at
-    /// once if it is awaited.
-    pub fn record(&mut self, change: &Change, by: &Arc<By>, how: Circumstances) -> u64 {
+    /// once if it is awaited. `None`: there was no room, and it is lost in a gap.
+    pub fn record(&mut self, change: &Change, by: &Arc<By>, how: Circumstances) -> Option<u64> {
         if let What::Parameter {
             track_id,
             plugin_id,
@@ -153,10 +158,8 @@ impl Recorder {
                 by,
                 how,
             );
-            if how.is_awaited {
-                self.close(plugin_id);
-            }
-            return self.ticket;
+            let is_kept = !how.is_awaited || self.close(plugin_id);
+            return is_kept.then_some(self.ticket);
         }
         self.close_touched(&change.what);
         let (entity_type, entity_id, _) = event::entity(&change.what);
@@ -177,8 +180,7 @@ impl Recorder {
             .iter()
             .map(|part| Row::of(part, &self.state))
             .collect();
-        self.push(Some(event), rows);
-        self.ticket
+        self.push(Some(event), rows).then_some(self.ticket)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one change")]
@@ -231,16 +233,16 @@ impl Recorder {
             }
             _ => {
                 if let (EntityType::Plugin, plugin_id, _) = event::entity(what) {
-                    let plugin_id = plugin_id.to_owned();
-                    self.close(&plugin_id);
+                    self.close(plugin_id);
                 }
             }
         }
     }
 
-    fn close(&mut self, plugin_id: &str) {
+    /// Ends a gesture. Says whether there was room for it.
+    fn close(&mut self, plugin_id: &str) -> bool {
         let Some(gesture) = self.gestures.remove(plugin_id) else {
-            return;
+            return true;
         };
         let mut changes = Map::new();
         for (id, (from, to, count)) in &gesture.changes {
@@ -269,10 +271,11 @@ impl Recorder {
             by: gesture.by,
         };
         let rows = vec![Row::of(&Part::Plugin(plugin_id.to_owned()), &self.state)];
-        self.push(Some(event), rows);
+        self.push(Some(event), rows)
     }
 
-    fn push(&mut self, event: Option<Event>, rows: Vec<Row>) {
+    /// Says whether there was room.
+    fn push(&mut self, event: Option<Event>, rows: Vec<Row>) -> bool {
         self.ticket += 1;
         if self.waiting.len() >= WAITING_MAX {
             let (seq_first, seq_last) = event.map_or((0, 0), |e| (e.seq_first, e.seq_last));
@@ -280,16 +283,32 @@ impl Recorder {
                 seq_first,
                 seq_last,
                 events: 0,
+                reason: NOT_TAKEN,
             });
+            // A gesture may have begun before others that were lost earlier.
+            gap.seq_first = gap.seq_first.min(seq_first);
             gap.seq_last = gap.seq_last.max(seq_last);
             gap.events += 1;
-            return;
+            return false;
         }
         self.waiting.push_back(Entry {
             ticket: self.ticket,
             event: event.filter(|_| self.keeps_events),
             rows,
             is_everything: false,
+        });
+        true
+    }
+
+    /// The database is not the one that the log was in: what is to be known of it is that there is a gap
+    /// up to `seq`, and the state is written whole.
+    pub fn record_replaced(&mut self, seq: u64) {
+        self.ticket += 1;
+        self.gap.get_or_insert(Gap {
+            seq_first: seq,
+            seq_last: seq,
+            events: 0,
+            reason: REPLACED,
         });
     }
 
@@ -313,7 +332,9 @@ impl Recorder {
             .map(|(id, gesture)| (gesture.seq_last, id.clone()))
             .collect();
         those.sort();
-        those.iter().for_each(|(_, id)| self.close(id));
+        for (_, id) in &those {
+            self.close(id);
+        }
     }
 
     /// When the next gesture ends.
@@ -337,7 +358,7 @@ impl Recorder {
         if let Some(gap) = self.gap.take() {
             let details: Value = json!({
                 "events": gap.events, "seq_first": gap.seq_first, "seq_last": gap.seq_last,
-                "reason": "the disk did not take them",
+                "reason": gap.reason,
             });
             let event = Event {
                 operation: "rig.gap",

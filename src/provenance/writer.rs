@@ -10,19 +10,25 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Notify;
 
-use super::chain::{self, Key, link};
+use super::SEQ_MARK;
+use super::chain::Key;
 use super::daid::{Parts, timestamp};
 use super::database::{self, Unusable};
 use super::event::Event;
+use super::head;
 use super::journal::{self, Group, Stage};
+use super::prune::{Pruner, Retention};
+use super::record::Record;
 use super::recorder::Entry;
 use super::rows::Row;
 
 /// A disk that refused a batch is asked again after so long.
 const RETRY: Duration = Duration::from_millis(200);
+/// Damaged databases that are set aside in one run; behind that the disk counts as dead.
+const SET_ASIDE_MAX: u32 = 3;
 /// Entities whose newest event is remembered.
 const PARENTS_MAX: usize = 4096;
 
@@ -35,8 +41,12 @@ pub struct Health {
     busy: AtomicBool,
     /// Nobody waits for what the disk does not take.
     given_up: AtomicBool,
+    /// The database is not the one that it was: the state has to be written whole.
+    wants_everything: AtomicBool,
     /// Why the disk does not take what it should.
     trouble: Mutex<Option<String>>,
+    /// What had to be set aside, in sentences for a person.
+    damages: Mutex<Vec<String>>,
     /// Wakes whoever waits for any of this to change.
     pub news: Notify,
 }
@@ -58,6 +68,19 @@ impl Health {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What had to be set aside in this run, in sentences for a person.
+    pub fn damages(&self) -> Vec<String> {
+        self.damages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Whether the state has to be written whole. Says it once.
+    pub fn wants_everything(&self) -> bool {
+        self.wants_everything.swap(false, Ordering::AcqRel)
     }
 
     fn set_trouble(&self, trouble: Option<String>) {
@@ -85,6 +108,8 @@ pub struct Run {
     pub agent_id: String,
     /// The run's.
     pub epoch: String,
+    /// How much of the log is kept.
+    pub retention: Retention,
 }
 
 /// The control side's end.
@@ -95,16 +120,28 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread on an opened database.
-    pub fn start(db: Connection, path: PathBuf, key: Key, run: Run) -> std::io::Result<Writer> {
+    /// Starts the thread on an opened database, or on one that cannot be written yet. `committed` names
+    /// the newest commit in it.
+    pub fn start(
+        db: Option<Connection>,
+        path: PathBuf,
+        key: Key,
+        run: Run,
+        committed: Option<String>,
+    ) -> std::io::Result<Writer> {
         let (batches, waiting) = sync_channel(1);
         let health = Arc::new(Health::default());
         let appender = Appender {
-            db: Some(db),
+            is_certain: db.is_some(),
+            db,
             path,
             key,
-            run,
+            committed,
+            batches: 0,
+            set_aside: 0,
             parents: HashMap::new(),
+            pruner: Pruner::new(run.retention),
+            run,
             health: Arc::clone(&health),
         };
         let thread = std::thread::Builder::new()
@@ -148,59 +185,116 @@ impl Writer {
     }
 }
 
+/// What a commit took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// All of it.
+    Whole,
+    /// The events: the database is not the one that the rows belong to.
+    Events,
+}
+
 struct Appender {
     db: Option<Connection>,
     path: PathBuf,
     key: Key,
     run: Run,
+    /// The newest commit that is known to be in the database.
+    committed: Option<String>,
+    /// The database holds what is known to be in it, and nothing else.
+    is_certain: bool,
+    /// Taken in this run.
+    batches: u64,
+    /// Damaged databases in this run.
+    set_aside: u32,
     /// Entity → its newest event.
     parents: HashMap<String, String>,
+    pruner: Pruner,
     health: Arc<Health>,
 }
 
 impl Appender {
     fn run(mut self, batches: &Receiver<Box<Batch>>) {
         while let Ok(batch) = batches.recv() {
-            let is_kept = self.commit_at_last(&batch);
-            if let Some(last) = batch.entries.last().filter(|_| is_kept) {
+            self.batches += 1;
+            let kept = self.commit_at_last(&batch);
+            if kept == Some(Kept::Events) {
+                self.health.wants_everything.store(true, Ordering::Release);
+            }
+            if let Some(last) = batch.entries.last().filter(|_| kept == Some(Kept::Whole)) {
                 self.health.synced.store(last.ticket, Ordering::Release);
             }
             self.health.busy.store(false, Ordering::Release);
             self.health.news.notify_one();
+            self.prune();
         }
     }
 
-    /// Tries until the disk takes it, or until nobody waits any more. Says whether it did.
-    fn commit_at_last(&mut self, batch: &Batch) -> bool {
+    /// Lets old rows go. What cannot go now goes later.
+    fn prune(&mut self) {
+        let Some(db) = &self.db else { return };
+        if let Err(error) = self.pruner.after_commit(db, &self.key, &self.run.epoch) {
+            log::warn!("the log's oldest rows could not be pruned, and are later: {error}");
+            self.db = None;
+            self.is_certain = false;
+        }
+    }
+
+    /// Tries until the disk takes it, or until nobody waits any more. Says what it took.
+    fn commit_at_last(&mut self, batch: &Batch) -> Option<Kept> {
+        let mut damaged = 0;
         loop {
             match self.commit(batch) {
-                Ok(()) => {
+                Ok(kept) => {
                     if self.health.trouble().is_some() {
                         log::info!("the disk takes the log again");
                         self.health.set_trouble(None);
                     }
-                    return true;
+                    return Some(kept);
                 }
                 Err(error) => {
+                    damaged += u32::from(matches!(error, Unusable::Corrupt(_)));
                     let reason = error.to_string();
                     if self.health.trouble().is_none() {
                         log::error!("the log cannot be written, and is tried again: {reason}");
                     }
                     self.health.set_trouble(Some(reason));
-                    // Nothing can be trusted of it; the parents may be of events that are not there.
+                    // Nothing can be trusted of it; the parents may be of events that are not there, and
+                    // what was refused may be on disk all the same.
                     self.parents.clear();
                     self.db = None;
+                    self.is_certain = false;
+                    // Once may be what the connection had in memory.
+                    if damaged >= 2 && self.set_aside < SET_ASIDE_MAX {
+                        damaged = 0;
+                        self.set_aside(&error);
+                        continue;
+                    }
                 }
             }
             std::thread::sleep(RETRY);
             if self.health.given_up.load(Ordering::Acquire) {
                 log::error!("rigd ends with changes that the disk did not take");
-                return false;
+                return None;
             }
         }
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), Unusable> {
+    /// Puts a database that cannot be written any more out of the way.
+    fn set_aside(&mut self, error: &Unusable) {
+        match database::set_aside(&self.path) {
+            Ok(aside) => {
+                self.set_aside += 1;
+                let damage = database::damaged(&error.to_string(), &aside);
+                log::error!("{damage}");
+                let damages = self.health.damages.lock();
+                damages.unwrap_or_else(PoisonError::into_inner).push(damage);
+            }
+            Err(error) => log::error!("the damaged log cannot be set aside: {error}"),
+        }
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<Kept, Unusable> {
         let db = match self.db.take() {
             Some(db) => db,
             None => database::open(&self.path)?,
@@ -210,10 +304,24 @@ impl Appender {
         result
     }
 
-    fn write(&mut self, db: &Connection, batch: &Batch) -> Result<(), Unusable> {
+    fn write(&mut self, db: &Connection, batch: &Batch) -> Result<Kept, Unusable> {
         let whole = db.unchecked_transaction()?;
-        let (before, mut chain) = database::newest(db)?;
-        let mut rows = before;
+        let name = format!("{} {}", self.run.epoch, self.batches);
+        let mut kept = Kept::Whole;
+        if !self.is_certain {
+            let found = database::text(db, database::COMMITTED)?;
+            if found.as_ref() == Some(&name) {
+                // The disk took it when it said that it had not.
+                self.is_certain = true;
+                self.committed = found;
+                return Ok(Kept::Whole);
+            }
+            if found != self.committed {
+                kept = Kept::Events;
+            }
+        }
+        let newest = head::settle(db, &self.key)?;
+        let (mut rows, mut chain) = (newest.row, newest.chain);
         for entry in &batch.entries {
             let id = match &entry.event {
                 Some(event) => {
@@ -224,17 +332,15 @@ impl Appender {
             };
             if entry.is_everything {
                 delete_others(db, &entry.rows)?;
+            } else if kept == Kept::Events {
+                continue;
             }
             for row in &entry.rows {
                 put(db, row, entry.event.as_ref(), id.as_deref())?;
             }
         }
-        if rows > before {
-            let seal = self.key.seal(&chain::head(rows, &chain));
-            db.prepare_cached(
-                "INSERT OR REPLACE INTO daid_head (id, rows, chain, seal) VALUES (1, ?1, ?2, ?3)",
-            )?
-            .execute(params![rows as i64, chain, seal])?;
+        if rows > newest.row || !newest.is_sealed {
+            head::put(db, &self.key, rows, &chain)?;
         }
         if let Some(stage) = &batch.stage {
             journal::put_stage(db, stage)?;
@@ -242,9 +348,12 @@ impl Appender {
         for group in &batch.journal {
             journal::append(db, &self.run.epoch, group)?;
         }
-        database::keep_number(db, "seq_mark", batch.seq_mark)?;
+        database::keep_number(db, SEQ_MARK, batch.seq_mark)?;
+        database::keep_text(db, database::COMMITTED, &name)?;
         whole.commit()?;
-        Ok(())
+        self.committed = Some(name);
+        self.is_certain = true;
+        Ok(kept)
     }
 
     /// Writes one event as row number `row`; gives its identifier.
@@ -271,64 +380,36 @@ impl Appender {
         };
         let preimage = parts.preimage();
         let id = parts.identifier(&preimage);
-        let details = event.metadata.to_string();
-        let parents = json!(parents).to_string();
-        let columns: [Value; 19] = [
-            json!(row),
-            json!(id),
-            json!(event.by.user_id),
-            json!(event.operation),
-            json!(details),
-            json!(timestamp(event.at)),
-            json!(event.seq_first),
-            json!(event.seq_last),
-            json!(self.run.epoch),
-            json!(event.monotonic_us),
-            json!(event.applied_frame),
-            json!(event.entity_type.name()),
-            json!(event.entity_id),
-            json!(event.by.session_id),
-            json!(event.by.role.name()),
-            json!(event.by.verified),
-            json!(*event.by.address),
-            json!(parents),
-            json!(preimage),
-        ];
-        let hash = link(chain, &columns.to_vec().into());
-        db.prepare_cached(
-            "INSERT INTO daid_events (row, id, user_id, action, details, timestamp, seq_first, seq_last,
-             epoch, monotonic_us, applied_frame, entity_type, entity_id, session_id, role, verified,
-             address, parents, preimage, chain)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
-        )?
-        .execute(params![
-            row as i64,
+        let mut record = Record {
+            row: row as i64,
             id,
-            event.by.user_id,
-            event.operation,
-            details,
-            timestamp(event.at),
-            event.seq_first as i64,
-            event.seq_last as i64,
-            self.run.epoch,
-            event.monotonic_us as i64,
-            event.applied_frame.map(|frame| frame as i64),
-            event.entity_type.name(),
-            event.entity_id,
-            event.by.session_id,
-            event.by.role.name(),
-            event.by.verified,
-            &*event.by.address,
-            parents,
+            user_id: event.by.user_id.clone(),
+            action: event.operation.to_owned(),
+            details: event.metadata.to_string(),
+            timestamp: timestamp(event.at),
+            seq_first: event.seq_first as i64,
+            seq_last: event.seq_last as i64,
+            epoch: self.run.epoch.clone(),
+            monotonic_us: event.monotonic_us as i64,
+            applied_frame: event.applied_frame.map(|frame| frame as i64),
+            entity_type: event.entity_type.name().to_owned(),
+            entity_id: event.entity_id.clone(),
+            session_id: event.by.session_id.clone(),
+            role: event.by.role.name().to_owned(),
+            verified: event.by.verified,
+            address: event.by.address.to_string(),
+            parents: json!(parents).to_string(),
             preimage,
-            hash,
-        ])?;
-        *chain = hash;
+            chain: String::new(),
+        };
+        record.chain = record.link_to(chain);
+        record.insert(db)?;
+        *chain = record.chain;
         if self.parents.len() >= PARENTS_MAX {
             self.parents.clear();
         }
-        self.parents.insert(entity, id.clone());
-        Ok(id)
+        self.parents.insert(entity, record.id.clone());
+        Ok(record.id)
     }
 }
 
@@ -345,12 +426,12 @@ fn newest_of(db: &Connection, event: &Event) -> Result<Option<String>, Unusable>
     Ok(newest)
 }
 
-/// What is not among the rows of a whole state goes. Rows of an older system's, which have no track,
-/// stay.
+/// What is not among the rows of a whole state goes. Rows of an older system stay.
 fn delete_others(db: &Connection, rows: &[Row]) -> rusqlite::Result<()> {
     db.execute("DELETE FROM state", [])?;
     let mut query = db.prepare(
-        "SELECT id FROM plugin_configurations WHERE track_id IS NOT NULL AND plugin_path IS NOT NULL",
+        "SELECT id FROM plugin_configurations
+         WHERE is_legacy = 0 AND track_id IS NOT NULL AND plugin_path IS NOT NULL",
     )?;
     let present: Vec<String> = query
         .query_map([], |row| row.get(0))?
@@ -392,7 +473,7 @@ fn put(
                  substituted_for, session_id, created_by, created_at, updated_at, daid_id)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11)
                  ON CONFLICT (id) DO UPDATE SET track_id = ?2, name = ?3, plugin_path = ?4, bypassed = ?5,
-                 parameters = ?6, substituted_for = ?7, session_id = coalesce(?8, session_id),
+                 parameters = ?6, substituted_for = ?7, is_legacy = 0, session_id = coalesce(?8, session_id),
                  updated_at = coalesce(?10, updated_at), daid_id = coalesce(?11, daid_id)",
             )?
             .execute(params![

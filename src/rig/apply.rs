@@ -34,11 +34,16 @@ impl Accepted {
 
 impl State {
     pub(super) fn number(&mut self, what: What) -> Change {
-        self.seq += 1;
         Change {
-            seq: self.seq,
+            seq: self.next_seq(),
             what,
         }
+    }
+
+    /// A number for a change that nobody asked for.
+    pub fn next_seq(&mut self) -> u64 {
+        self.seq += 1;
+        self.seq
     }
 
     /// Where a plugin is: track index, plugin index.
@@ -427,6 +432,7 @@ pub(super) fn insert_plugin(
         position,
         values,
         substituted_for,
+        made: state.plugins_made,
     };
     Ok(Accepted::one(state, what, commands))
 }

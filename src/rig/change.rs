@@ -33,6 +33,8 @@ pub enum What {
         values: Vec<f64>,
         /// The path that was asked for and is not here.
         substituted_for: Option<String>,
+        /// Numbers that the rig has given to plugins without a name, this one's included.
+        made: u64,
     },
     /// A plugin is gone.
     PluginRemoved {

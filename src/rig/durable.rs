@@ -19,7 +19,7 @@ pub struct Durable {
     pub chains: Chains,
     /// Whether, and how, the rig was made safe.
     pub panic: Option<PanicMode>,
-    /// Plugins that were ever added: no id is made twice.
+    /// Numbers that the rig has given to plugins without a name: no id is made twice.
     pub plugins_made: u64,
 }
 
@@ -75,8 +75,9 @@ impl Durable {
                 position,
                 values,
                 substituted_for,
+                made,
             } => {
-                self.plugins_made += 1;
+                self.plugins_made = *made;
                 let plugin = Plugin {
                     values: values.clone(),
                     substituted_for: substituted_for.clone(),

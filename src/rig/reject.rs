@@ -77,6 +77,8 @@ pub enum Reject {
     },
     /// The engine does not do that.
     EngineError(String),
+    /// The log cannot be read.
+    LogUnreadable(String),
     /// No room.
     Capacity {
         /// Of what.
@@ -128,7 +130,7 @@ impl Reject {
             Reject::PluginAddFailed { .. } => "PLUGIN_ADD_FAILED",
             Reject::PresetLoadFailed(_) => "PRESET_LOAD_FAILED",
             Reject::Overtaken { .. } => "PARAMETER_UPDATE_FAILED",
-            Reject::EngineError(_) => "ENGINE_ERROR",
+            Reject::EngineError(_) | Reject::LogUnreadable(_) => "ENGINE_ERROR",
             Reject::Capacity { .. } => "CAPACITY",
         }
     }
@@ -192,6 +194,7 @@ impl Reject {
                     .to_owned()
             }
             Reject::EngineError(reason) => format!("The engine refused: {reason}."),
+            Reject::LogUnreadable(reason) => format!("The log cannot be read: {reason}."),
             Reject::Capacity { what, limit } => {
                 format!("There is no room for more {what} (limit {limit}); remove one first.")
             }
@@ -280,7 +283,9 @@ impl Reject {
                 "seq": seq,
                 "reason": "it was changed by somebody else after base_seq",
             }),
-            Reject::EngineError(reason) => json!({ "engine_error": reason }),
+            Reject::EngineError(reason) | Reject::LogUnreadable(reason) => {
+                json!({ "engine_error": reason })
+            }
             Reject::Capacity { limit, .. } => json!({ "limit": limit }),
         }
     }

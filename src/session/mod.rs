@@ -106,6 +106,7 @@ fn needed(body: &Body) -> Option<&'static str> {
             _ => "plugin:write",
         },
         Body::Batch(_) => "plugin:write",
+        Body::Log(_) => "log:read",
         _ => "plugin:read",
     })
 }

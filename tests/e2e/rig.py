@@ -51,8 +51,11 @@ class Rig:
 
     def __init__(self, folder, *options, settings="", env=(), wrapper=()):
         command = [*wrapper, BINARY, "serve"]
-        if "--state-dir" not in options:
-            command += ["--state-dir", folder / "state"]
+        self.state = folder / "state"
+        if "--state-dir" in options:
+            self.state = Path(options[options.index("--state-dir") + 1])
+        else:
+            command += ["--state-dir", self.state]
         if "--backend" not in options:
             command += ["--backend", "null"]
         if "--listen" not in options:

@@ -1,0 +1,223 @@
+//! One row of the log: what is written, what is chained, what is read back and what a client sees. The
+//! one place that knows the columns of `daid_events`.
+
+use jiff::Timestamp;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{Connection, Row, params};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::chain::link;
+use super::daid::Parts;
+
+/// The columns, in the order of [`Record::read`].
+pub const COLUMNS: &str = "row, id, user_id, action, details, timestamp, seq_first, seq_last, epoch, \
+     monotonic_us, applied_frame, entity_type, entity_id, session_id, role, verified, address, parents, \
+     preimage, chain";
+
+/// A row, as it is in the database.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the columns of wire.md section 6")]
+pub struct Record {
+    /// Its number; the first is 1.
+    pub row: i64,
+    /// The identifier.
+    pub id: String,
+    pub user_id: String,
+    /// The operation.
+    pub action: String,
+    /// The metadata, as JSON.
+    pub details: String,
+    pub timestamp: String,
+    pub seq_first: i64,
+    pub seq_last: i64,
+    pub epoch: String,
+    pub monotonic_us: i64,
+    pub applied_frame: Option<i64>,
+    pub entity_type: String,
+    pub entity_id: String,
+    pub session_id: String,
+    pub role: String,
+    pub verified: bool,
+    pub address: String,
+    /// Identifiers, as a JSON list.
+    pub parents: String,
+    /// What the identifier's hash is over.
+    pub preimage: String,
+    /// Hash over this row and all before it.
+    pub chain: String,
+}
+
+/// 0 or 1 and nothing else.
+struct Flag(bool);
+
+impl FromSql for Flag {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Flag> {
+        match value.as_i64()? {
+            0 => Ok(Flag(false)),
+            1 => Ok(Flag(true)),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}
+
+impl Record {
+    /// Reads a row of [`COLUMNS`]; fails on what rigd cannot have written.
+    pub fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
+        Ok(Record {
+            row: row.get(0)?,
+            id: row.get(1)?,
+            user_id: row.get(2)?,
+            action: row.get(3)?,
+            details: row.get(4)?,
+            timestamp: row.get(5)?,
+            seq_first: row.get(6)?,
+            seq_last: row.get(7)?,
+            epoch: row.get(8)?,
+            monotonic_us: row.get(9)?,
+            applied_frame: row.get(10)?,
+            entity_type: row.get(11)?,
+            entity_id: row.get(12)?,
+            session_id: row.get(13)?,
+            role: row.get(14)?,
+            verified: row.get::<_, Flag>(15)?.0,
+            address: row.get(16)?,
+            parents: row.get(17)?,
+            preimage: row.get(18)?,
+            chain: row.get(19)?,
+        })
+    }
+
+    /// Writes it.
+    pub fn insert(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached(
+            "INSERT INTO daid_events (row, id, user_id, action, details, timestamp, seq_first, seq_last,
+             epoch, monotonic_us, applied_frame, entity_type, entity_id, session_id, role, verified,
+             address, parents, preimage, chain)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+        )?
+        .execute(params![
+            self.row,
+            self.id,
+            self.user_id,
+            self.action,
+            self.details,
+            self.timestamp,
+            self.seq_first,
+            self.seq_last,
+            self.epoch,
+            self.monotonic_us,
+            self.applied_frame,
+            self.entity_type,
+            self.entity_id,
+            self.session_id,
+            self.role,
+            self.verified,
+            self.address,
+            self.parents,
+            self.preimage,
+            self.chain,
+        ])?;
+        Ok(())
+    }
+
+    /// The hash that this row must carry behind a row with the hash `before`: over every column but
+    /// the hash itself, in the order of the table.
+    pub fn link_to(&self, before: &str) -> String {
+        let columns: [Value; 19] = [
+            json!(self.row),
+            json!(self.id),
+            json!(self.user_id),
+            json!(self.action),
+            json!(self.details),
+            json!(self.timestamp),
+            json!(self.seq_first),
+            json!(self.seq_last),
+            json!(self.epoch),
+            json!(self.monotonic_us),
+            json!(self.applied_frame),
+            json!(self.entity_type),
+            json!(self.entity_id),
+            json!(self.session_id),
+            json!(self.role),
+            json!(self.verified),
+            json!(self.address),
+            json!(self.parents),
+            json!(self.preimage),
+        ];
+        link(before, &columns.to_vec().into())
+    }
+
+    /// Whether the identifier follows from the preimage, and the preimage from the other columns.
+    pub fn is_what_it_is_called(&self) -> bool {
+        let Ok(metadata) = serde_json::from_str::<Value>(&self.details) else {
+            return false;
+        };
+        let Ok(parents) = serde_json::from_str::<Vec<String>>(&self.parents) else {
+            return false;
+        };
+        let Ok(at) = self.timestamp.parse::<Timestamp>() else {
+            return false;
+        };
+        let parts = Parts {
+            at,
+            agent_id: agent_of(&self.id).unwrap_or_default(),
+            entity_type: &self.entity_type,
+            entity_id: &self.entity_id,
+            operation: &self.action,
+            metadata: &metadata,
+            parents: &parents,
+        };
+        self.preimage == parts.preimage() && self.id == parts.identifier(&self.preimage)
+    }
+
+    /// The identifiers that it follows from.
+    pub fn parent_ids(&self) -> Vec<String> {
+        serde_json::from_str(&self.parents).unwrap_or_default()
+    }
+}
+
+/// Whose log an identifier is from. Read from the right: the time has colons too.
+fn agent_of(id: &str) -> Option<&str> {
+    id.rsplit(':').nth(3)
+}
+
+/// JSON in a column, as it is; text that is none (somebody has been at it) as a string.
+struct Json<'a>(&'a str);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serde_json::from_str::<&RawValue>(self.0) {
+            Ok(json) => json.serialize(serializer),
+            Err(_) => self.0.serialize(serializer),
+        }
+    }
+}
+
+/// As a client sees it.
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(19))?;
+        map.serialize_entry("daid", &self.id)?;
+        map.serialize_entry("seq_first", &self.seq_first)?;
+        map.serialize_entry("seq_last", &self.seq_last)?;
+        map.serialize_entry("epoch", &self.epoch)?;
+        map.serialize_entry("timestamp", &self.timestamp)?;
+        map.serialize_entry("monotonic_us", &self.monotonic_us)?;
+        map.serialize_entry("applied_frame", &self.applied_frame)?;
+        map.serialize_entry("entity_type", &self.entity_type)?;
+        map.serialize_entry("entity_id", &self.entity_id)?;
+        map.serialize_entry("operation", &self.action)?;
+        map.serialize_entry("user_id", &self.user_id)?;
+        map.serialize_entry("session_id", &self.session_id)?;
+        map.serialize_entry("role", &self.role)?;
+        map.serialize_entry("verified", &self.verified)?;
+        map.serialize_entry("address", &self.address)?;
+        map.serialize_entry("metadata", &Json(&self.details))?;
+        map.serialize_entry("parents", &Json(&self.parents))?;
+        map.serialize_entry("preimage", &self.preimage)?;
+        map.serialize_entry("chain", &self.chain)?;
+        map.end()
+    }
+}
