@@ -30,12 +30,16 @@ class Changes:
     def __init__(self, random, infos):
         self.random = random
         self.infos = infos
+        # Plugin → kind, and → track.
         self.kinds = {}
+        self.tracks = {}
 
     def know(self, state):
         """Which plugins there are."""
-        plugins = [plugin for track in state["tracks"] for plugin in track["plugins"]]
-        self.kinds = {p["plugin_id"]: p["plugin_path"].removeprefix("builtin:") for p in plugins}
+        for track in state["tracks"]:
+            for plugin in track["plugins"]:
+                self.kinds[plugin["plugin_id"]] = plugin["plugin_path"].removeprefix("builtin:")
+                self.tracks[plugin["plugin_id"]] = track["track_id"]
 
     def next(self):
         weights = {
@@ -47,7 +51,8 @@ class Changes:
         return make()
 
     def at(self):
-        return {"plugin_id": f"p{self.random.randrange(6)}"}
+        plugin_id = f"p{self.random.randrange(6)}"
+        return {"track_id": self.tracks.get(plugin_id, "mic1"), "plugin_id": plugin_id}
 
     def track(self):
         return self.random.choice(("mic1", "mic2", "music", "t0", "t1", "t2"))
@@ -59,10 +64,11 @@ class Changes:
         return name, self.random.uniform(info[name]["min"], info[name]["max"])
 
     def add(self):
-        at = self.at()
+        plugin_id, track_id = self.at()["plugin_id"], self.track()
         kind = self.random.choice(KINDS)
-        self.kinds.setdefault(at["plugin_id"], kind)
-        data = {"track_id": self.track(), "name": kind, **at}
+        if plugin_id not in self.kinds:
+            self.kinds[plugin_id], self.tracks[plugin_id] = kind, track_id
+        data = {"track_id": track_id, "name": kind, "plugin_id": plugin_id}
         if self.random.random() < 0.2:
             del data["plugin_id"]
         if self.random.random() < 0.2:
@@ -184,10 +190,14 @@ class Night:
 
     def check_preset(self, client, state, path, name, values):
         """A kept preset is there with its values, if a plugin of its kind is there to ask."""
-        plugins = [plugin for track in state["tracks"] for plugin in track["plugins"]]
-        of_kind = [plugin["plugin_id"] for plugin in plugins if plugin["plugin_path"] == path]
+        of_kind = [
+            {"track_id": track["track_id"], "plugin_id": plugin["plugin_id"]}
+            for track in state["tracks"]
+            for plugin in track["plugins"]
+            if plugin["plugin_path"] == path
+        ]
         if of_kind:
-            reply = client.ask("plugin.presets.get", {"plugin_id": of_kind[0]})
+            reply = client.ask("plugin.presets.get", of_kind[0])
             presets = {preset["name"]: preset["data"] for preset in reply["data"]["presets"]}
             assert presets.get(name) == values, f"preset {name} of {path}"
 
