@@ -309,6 +309,11 @@ impl Log {
         self.writer.is_some()
     }
 
+    /// The newest ticket given out.
+    pub fn ticket(&self) -> u64 {
+        self.recorder.ticket()
+    }
+
     /// Every entry up to this ticket is on disk.
     pub fn synced(&self) -> u64 {
         self.health().map_or(0, |health| health.synced())
