@@ -431,6 +431,11 @@ impl Log {
         self.recorder.ticket()
     }
 
+    /// The newest ticket given out.
+    pub fn ticket(&self) -> u64 {
+        self.recorder.ticket()
+    }
+
     /// Every entry up to this ticket is on disk.
     pub fn synced(&self) -> u64 {
         self.health().map_or(0, |health| health.synced())

@@ -1,6 +1,6 @@
 //! `cargo bench`: what rigd costs, as ratios against a reference measured in the same run.
 //!
-//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- instructions` run one part. Absolute figures belong to the
+//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- log`, `-- instructions` run one part. Absolute figures belong to the
 //! machine that they were measured on; ratios can be compared.
 
 #[path = "../../src/rt/tests/common/mod.rs"]
@@ -9,6 +9,7 @@ mod engine;
 mod extremes;
 mod instructions;
 mod process;
+mod provenance;
 mod wire;
 
 fn main() {
@@ -29,6 +30,9 @@ fn main() {
             }
             if matches!(part, None | Some("extremes")) {
                 extremes::run();
+            }
+            if matches!(part, None | Some("log")) {
+                provenance::run();
             }
             if matches!(part, None | Some("wire")) {
                 wire::run();
