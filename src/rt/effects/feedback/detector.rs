@@ -36,6 +36,8 @@ const BELOW_LOUDEST_DB: f32 = 25.0;
 const PARTIALS: usize = 10;
 /// How exactly, in bins, a partial is where it belongs.
 const EXACT: f32 = 0.35;
+/// The same while nothing moves.
+const EXACT_STILL: f32 = 0.15;
 /// Partials nearer to each other, in bins, are not told apart.
 const LOWEST_PITCH: f32 = 3.0;
 /// The overtones of a tone that is alone are looked for so far below it, in dB.
@@ -293,7 +295,8 @@ impl Detector {
                 && alone_db >= STUCK_ALONE_DB
                 && still(STUCK);
             let is_howl = is_straight
-                || ((is_suspect || is_stuck) && is_no_partial(power, peak, alone_db, thresholds));
+                || (is_suspect && is_no_partial(power, peak, alone_db, EXACT, thresholds))
+                || (is_stuck && is_no_partial(power, peak, alone_db, EXACT_STILL, thresholds));
             if is_howl {
                 *howl = Some(Howl {
                     bin: peak.bin,
@@ -501,7 +504,13 @@ fn alone_db(power: &[f32], bin: f32) -> f32 {
 }
 
 /// PHPR: whether no peak is exactly where the next partials would be of a tone that this is a partial of.
-fn is_no_partial(power: &[f32], peak: &Peak, alone_db: f32, thresholds: &Thresholds) -> bool {
+fn is_no_partial(
+    power: &[f32],
+    peak: &Peak,
+    alone_db: f32,
+    exact: f32,
+    thresholds: &Thresholds,
+) -> bool {
     let bin = peak.bin;
     let is_partial = |wanted: f32, by_db: f32| {
         let near = (wanted + 0.5) as usize;
@@ -516,7 +525,7 @@ fn is_no_partial(power: &[f32], peak: &Peak, alone_db: f32, thresholds: &Thresho
                 return false;
             }
             let off = between_bins(power, from + index + 1).0 - wanted;
-            off < EXACT && off > -EXACT
+            off < exact && off > -exact
         })
     };
     // Overtones are looked for as far down as anything can be seen.
