@@ -85,6 +85,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Run WAV files through the rig, faster than real time and the same every time
     Render(RenderArgs),
+    /// Play a run of the log once more, to the bit
+    Replay(ReplayArgs),
     /// Print the settings in effect, or every fault in them
     Check(CheckArgs),
     /// Read the log of every change; also while rigd is running
@@ -149,6 +151,29 @@ pub struct RenderArgs {
     pub block: Option<i64>,
 }
 
+/// `rigd replay`.
+#[derive(Args, Clone, Debug)]
+pub struct ReplayArgs {
+    /// The folder with the log
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<String>,
+    /// Which run; the newest one if left out
+    #[arg(long, value_name = "ID")]
+    pub epoch: Option<String>,
+    /// Ends where the change after this one took effect
+    #[arg(long, value_name = "SEQ")]
+    pub until: Option<u64>,
+    /// What the run's microphones heard; its channels go round and round
+    #[arg(long, value_name = "FILE.wav")]
+    pub input: PathBuf,
+    /// The music that was played
+    #[arg(long, value_name = "FILE.wav")]
+    pub music: Option<PathBuf>,
+    /// Takes the master: stereo, 32-bit float
+    #[arg(long, value_name = "FILE.wav")]
+    pub output: PathBuf,
+}
+
 /// `rigd check`.
 #[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
@@ -202,6 +227,17 @@ impl RenderArgs {
     }
 }
 
+impl ReplayArgs {
+    /// The settings with `--state-dir` on top.
+    pub fn settings(&self) -> Result<Config, Failure> {
+        let folder = self.state_dir.clone().map(Value::Text);
+        let overrides: Vec<Override> = over("--state-dir", "", "state_dir", folder)
+            .into_iter()
+            .collect();
+        load(None, &overrides)
+    }
+}
+
 fn over(
     option: &'static str,
     section: &'static str,
@@ -229,6 +265,9 @@ pub fn main() -> ExitCode {
         Command::Render(args) => args
             .settings()
             .and_then(|config| crate::render::render(&args, &config)),
+        Command::Replay(args) => args
+            .settings()
+            .and_then(|config| crate::replay::replay(&args, &config.state_dir)),
         Command::Check(args) => check(&args),
         Command::Log(command) => provenance::commands::run(command, state_dir),
         Command::ImportLegacy(args) => args

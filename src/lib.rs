@@ -20,7 +20,7 @@
 //! | [`sync`] | what each client still has to hear |
 //! | [`ring`] | the only way to and from the realtime thread |
 //! | [`telemetry`], [`ticker`] | status and metrics; the fast clock |
-//! | [`backend`], [`render`] | who calls the engine: a clock, a file |
+//! | [`backend`], [`render`], [`replay`] | who calls the engine: a JACK server, a clock, a file, a night once more |
 //! | [`rigd_rt`] | the engine: `no_std`, no alloc, no unsafe |
 //!
 //! Invariants:
@@ -43,6 +43,7 @@ pub mod protocol;
 pub mod provenance;
 pub mod remote;
 pub mod render;
+pub mod replay;
 pub mod rig;
 pub mod ring;
 pub mod run;

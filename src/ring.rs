@@ -6,6 +6,7 @@
 //! caller ([`CommandSender::send`] says so) and is coalesced there.
 //!
 //! A third ring takes the sound of a recording from the realtime thread to the one that writes it.
+//! Further ones hand over what has an owner, such as a port: [`handover`].
 
 use rigd_rt::{Command, GROUP_MAX, Inbox, Outbox, Report};
 
@@ -33,7 +34,11 @@ pub struct EngineEnds {
 /// Two new rings.
 pub fn rings() -> (ControlEnds, EngineEnds) {
     let (commands_in, commands_out) = rtrb::RingBuffer::new(COMMANDS);
-    let (reports_in, reports_out) = rtrb::RingBuffer::new(REPORTS);
+    let blank = Report::Pulse {
+        frame: 0,
+        mended: 0,
+    };
+    let (reports_in, reports_out) = present(REPORTS, blank);
     (
         ControlEnds {
             commands: CommandSender(commands_in),
@@ -44,6 +49,15 @@ pub fn rings() -> (ControlEnds, EngineEnds) {
             reports: ReportSender(reports_in),
         },
     )
+}
+
+/// A ring whose memory has all been written to. Memory is not there before, and where the realtime
+/// thread writes, it must not be the one that waits for it.
+fn present<T: Copy>(places: usize, blank: T) -> (rtrb::Producer<T>, rtrb::Consumer<T>) {
+    let (mut writer, mut reader) = rtrb::RingBuffer::new(places);
+    while writer.push(blank).is_ok() {}
+    while reader.pop().is_ok() {}
+    (writer, reader)
 }
 
 /// Writes groups. Control side; wait-free.
@@ -105,7 +119,7 @@ impl Iterator for ReportReader {
 
 /// A ring for a recording: so many frames.
 pub fn audio_ring(frames: usize) -> (AudioSender, AudioReader) {
-    let (sender, reader) = rtrb::RingBuffer::new(frames);
+    let (sender, reader) = present(frames, [0.0; 2]);
     (AudioSender(sender), AudioReader(reader))
 }
 
@@ -144,6 +158,40 @@ impl Iterator for AudioReader {
 
     /// The next frame, or `None` when there is none *now*.
     fn next(&mut self) -> Option<[f32; 2]> {
+        self.0.pop().ok()
+    }
+}
+
+/// A ring of so many places for things that have an owner: what the realtime thread is done with
+/// goes back through a second one, so that it never drops anything.
+pub fn handover<T>(places: usize) -> (Giver<T>, Taker<T>) {
+    let (giver, taker) = rtrb::RingBuffer::new(places);
+    (Giver(giver), Taker(taker))
+}
+
+/// Hands things over. Either side; wait-free.
+pub struct Giver<T>(rtrb::Producer<T>);
+
+impl<T> Giver<T> {
+    /// Whether the next one fits.
+    pub fn has_room(&self) -> bool {
+        self.0.slots() > 0
+    }
+
+    /// Hands one over, or gives it back when there is no room.
+    pub fn give(&mut self, thing: T) -> Result<(), T> {
+        self.0
+            .push(thing)
+            .map_err(|rtrb::PushError::Full(thing)| thing)
+    }
+}
+
+/// Takes things over. Either side; wait-free.
+pub struct Taker<T>(rtrb::Consumer<T>);
+
+impl<T> Taker<T> {
+    /// The next one, or `None` when there is none *now*.
+    pub fn take(&mut self) -> Option<T> {
         self.0.pop().ok()
     }
 }

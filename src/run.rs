@@ -4,6 +4,7 @@
 //! | thread | what |
 //! |---|---|
 //! | `rigd-audio` | the backend's: calls the engine, and nothing else |
+//! | `rigd-backend` | looks after the backend, and opens it again when its device or server was gone |
 //! | `rigd-control` | sockets, desk, batcher: one small runtime, restarted here if it panics |
 //! | `rigd-record` | writes `--output` |
 //! | main | waits for signals |
@@ -21,14 +22,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use crate::backend::{self, Deck, Session};
+use crate::backend::keeper::{Keeper, NEWS, News};
+use crate::backend::{self, Deck, Wanted};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
 use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake};
 use crate::provenance;
 use crate::provenance::prune::Retention;
 use crate::rig::karaoke;
-use crate::rig::state::{MicFeed, Wiring};
+use crate::rig::state::Wiring;
 use crate::rig::{State, Track};
 use crate::ring::rings;
 use crate::server::{self, Shared};
@@ -39,6 +41,8 @@ use crate::ticker::Ticker;
 const CONTROL_ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// How long clients may take to hear that the box goes away.
 const GOODBYE: Duration = Duration::from_millis(200);
+/// How long the backend may take to end before the process does so without it.
+const BACKEND_ENDS_WITHIN: Duration = Duration::from_secs(3);
 /// A control thread that panics is restarted after this pause.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,15 +55,16 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     let listeners = bind(&config.listen)?;
     let backend = backend::open(&config)?;
-    let format = backend.format();
+    let (format, mic_feed) = (backend.format(), backend.mic_feed());
     let (control_ends, engine_ends) = rings();
     let pool = pool(&config);
-    let wiring = Wiring::new(&format, MicFeed::InOrderLooped);
+    let pool_samples = pool.len();
+    let wiring = Wiring::new(&format, mic_feed);
     let mut opened = provenance::open(&config.state_dir)?;
     let state = match opened.state.take() {
-        Some(durable) => State::restore(durable, opened.seq, wiring, pool.len()),
+        Some(durable) => State::restore(durable, opened.seq, wiring, pool_samples),
         None => {
-            let mut state = new_rig(&config, wiring, pool.len());
+            let mut state = new_rig(&config, wiring, pool_samples);
             state.seq = opened.seq;
             state
         }
@@ -83,14 +88,22 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     };
     let keeps_events = config.features.enable_daid_tracking;
     let cpus = config.realtime.control_cpus.clone();
+    let (want, wanted) = watch::channel(Wanted::default());
+    let (news, is_news) = mpsc::sync_channel(NEWS);
+    let mut link = Link {
+        want,
+        news: is_news,
+        seq: None,
+    };
     let control_side = move || {
         backend::realtime::pin(&cpus);
         let log = opened.begin(state.durable(), state.seq, run, keeps_events);
         let mut desk = Desk::new(fixed, state);
         desk.keep(log);
-        desk.attach(control_ends, format, MicFeed::InOrderLooped);
+        desk.attach(control_ends, format, mic_feed);
+        link.publish(&desk);
         let _ = attached.send(());
-        control(desk, &listeners, &settings, &stopped);
+        control(desk, &listeners, &settings, &stopped, &mut link);
         let _ = done.send(());
     };
     std::thread::Builder::new()
@@ -104,6 +117,17 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     let session = backend
         .start(deck)
         .map_err(|error| Failure::failed(format!("The sound could not be started: {error}.")))?;
+    let (stop_backend, backend_stops) = mpsc::channel();
+    let keeper = Keeper::new(session, pool_samples, wanted, news, backend_stops);
+    let (ends_with, backend_ended) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("rigd-backend".to_owned())
+        .spawn(move || ends_with.send(keeper.run()))
+        .map_err(|error| {
+            Failure::failed(format!(
+                "The backend's thread could not be started: {error}."
+            ))
+        })?;
     signals.wait();
     log::info!("rigd is ending");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -111,7 +135,65 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     if ended.recv_timeout(CONTROL_ENDS_WITHIN).is_err() {
         log::error!("the control side did not end in time; rigd ends without it");
     }
-    finish(session)
+    drop(stop_backend);
+    match backend_ended.recv_timeout(BACKEND_ENDS_WITHIN) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Failure::failed(format!(
+            "The sound did not end well: {error}."
+        ))),
+        Err(_) => {
+            log::error!("the backend did not end in time; rigd ends without it");
+            Ok(())
+        }
+    }
+}
+
+/// What goes between the control side and the backend's keeper. Control thread.
+struct Link {
+    want: watch::Sender<Wanted>,
+    news: mpsc::Receiver<News>,
+    /// Of the state whose wants were published.
+    seq: Option<u64>,
+}
+
+impl Link {
+    /// Tells the keeper what the tracks want, if that may be new.
+    fn publish(&mut self, desk: &Desk) {
+        if self.seq.replace(desk.seq()) == Some(desk.seq()) {
+            return;
+        }
+        let wanted = desk.wanted();
+        self.want.send_if_modified(|before| {
+            let is_new = *before != wanted;
+            if is_new {
+                *before = wanted;
+            }
+            is_new
+        });
+    }
+
+    /// Takes in what has become of the backend.
+    fn follow(&mut self, desk: &mut Desk) {
+        while let Ok(news) = self.news.try_recv() {
+            match news {
+                News::Gone => drop(desk.detach()),
+                News::Engine {
+                    ends,
+                    format,
+                    mic_feed,
+                    attached,
+                } => {
+                    desk.attach(ends, format, mic_feed);
+                    self.seq = None;
+                    self.publish(desk);
+                    let _ = attached.send(desk.wanted());
+                }
+                News::Format(format) => desk.reformat(format),
+                News::Trouble(trouble) => desk.set_backend_trouble(trouble),
+            }
+        }
+        self.publish(desk);
+    }
 }
 
 fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
@@ -137,7 +219,11 @@ fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
 
 /// The engine's delay memory. Claimed once; engines come and go, it stays.
 pub fn pool(config: &Config) -> &'static mut [f32] {
-    let samples = config.audio.delay_pool_mb as usize * (1 << 20) / size_of::<f32>();
+    pool_of(config.audio.delay_pool_mb as usize * (1 << 20) / size_of::<f32>())
+}
+
+/// Delay memory of so many samples, never given back.
+pub fn pool_of(samples: usize) -> &'static mut [f32] {
     let pool = vec![0.0; samples].leak();
     // Zeroed memory is not there until it is written to; the audio thread must not be the one to.
     pool.iter_mut()
@@ -180,6 +266,7 @@ fn control(
     listeners: &[TcpListener],
     settings: &server::Settings,
     stopped: &watch::Receiver<bool>,
+    link: &mut Link,
 ) {
     let desk = Rc::new(RefCell::new(desk));
     let mut is_first = true;
@@ -194,6 +281,7 @@ fn control(
             listeners,
             stopped.clone(),
             std::mem::take(&mut is_first),
+            link,
         );
         LocalSet::new().block_on(&runtime, everything)
     });
@@ -218,6 +306,7 @@ async fn run(
     listeners: &[TcpListener],
     mut stopped: watch::Receiver<bool>,
     is_first: bool,
+    link: &mut Link,
 ) -> io::Result<()> {
     for listener in listeners {
         let listener = listener.try_clone()?;
@@ -238,7 +327,7 @@ async fn run(
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }
     tokio::select! {
-        ended = clockwork(&shared) => ended,
+        ended = clockwork(&shared, link) => ended,
         _ = stopped.wait_for(|stopped| *stopped) => {
             shared.say_goodbye();
             tokio::time::sleep(GOODBYE).await;
@@ -248,7 +337,7 @@ async fn run(
 }
 
 /// Lets the desk move: often while the engine owes an answer, else when something is due.
-async fn clockwork(shared: &Shared) -> io::Result<()> {
+async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
     let ticker = Ticker::new()?;
     let log = shared.desk.borrow().log_health();
     let on_disk = async || match &log {
@@ -256,6 +345,7 @@ async fn clockwork(shared: &Shared) -> io::Result<()> {
         None => std::future::pending().await,
     };
     loop {
+        link.follow(&mut shared.desk.borrow_mut());
         let wake = shared.desk.borrow_mut().tick(Instant::now());
         match wake {
             Wake::Often => ticker.wait(LOOK_EVERY).await?,
@@ -302,15 +392,6 @@ impl Signals {
                 _ = self.interrupt.recv() => {}
             }
         });
-    }
-}
-
-fn finish(session: Box<dyn Session>) -> Result<(), Failure> {
-    match session.stop() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::failed(format!(
-            "The recording could not be finished: {error}."
-        ))),
     }
 }
 

@@ -20,8 +20,11 @@ pub struct Telemetry {
     format: Option<Format>,
     alive: Option<Instant>,
     frame: u64,
+    /// Of this engine, and of those before it.
     mended: u32,
+    mended_before: u32,
     xruns: u32,
+    xruns_before: u32,
     load_mean: f32,
     load_worst: f32,
     messages: u64,
@@ -32,8 +35,15 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// There is an engine on this backend.
+    /// There is a new engine on this backend.
     pub fn attached(&mut self, format: Format) {
+        self.format = Some(format);
+        self.mended_before += std::mem::take(&mut self.mended);
+        self.xruns_before += std::mem::take(&mut self.xruns);
+    }
+
+    /// The backend's block size or latency is another one.
+    pub fn reformatted(&mut self, format: Format) {
         self.format = Some(format);
     }
 
@@ -110,7 +120,12 @@ impl Telemetry {
 
     /// Blocks that came too late.
     pub fn xruns(&self) -> u32 {
-        self.xruns
+        self.xruns_before + self.xruns
+    }
+
+    /// Input samples that were not usable numbers.
+    fn mended(&self) -> u32 {
+        self.mended_before + self.mended
     }
 
     /// The `engine` of a snapshot.
@@ -131,10 +146,10 @@ impl Telemetry {
             "sample_rate": format.map(|format| format.sample_rate_hz),
             "block_frames": format.map(|format| format.block_frames),
             "frame": self.frame,
-            "xruns": self.xruns,
+            "xruns": self.xruns(),
             "dsp_load": self.load_mean,
             "dsp_load_worst": self.load_worst,
-            "input_samples_mended": self.mended,
+            "input_samples_mended": self.mended(),
             "latency_ms": {
                 "in": format.map(|format| format.latency_in_ms),
                 "out": format.map(|format| format.latency_out_ms),
@@ -185,7 +200,7 @@ impl Telemetry {
             "rigd_xruns_total",
             "counter",
             "Blocks that came too late.",
-            f64::from(self.xruns),
+            f64::from(self.xruns()),
         );
         one(
             "rigd_dsp_load",
@@ -203,7 +218,7 @@ impl Telemetry {
             "rigd_input_samples_mended_total",
             "counter",
             "Unusable input samples.",
-            f64::from(self.mended),
+            f64::from(self.mended()),
         );
         text.push_str("# HELP rigd_errors_total Refused messages by code.\n# TYPE rigd_errors_total counter\n");
         for (code, count) in &self.refused {

@@ -1,11 +1,14 @@
 //! Backends: where sound comes from and goes to. Each owns the thread (or the callback) that
 //! calls [`Deck::process`], and nothing else does.
 //!
-//! `null` is a clocked thread with no device; `file` runs as fast as it can, for `rigd render`.
-//! JACK and ALSA fit the same two traits: open the device and say its [`Format`], then take the
-//! [`Deck`] onto its thread, then give it back.
+//! `null` is a clocked thread with no device; `file` runs as fast as it can, for `rigd render`;
+//! `jack` is a client of a JACK server. All fit the same two traits: open the device and say its
+//! [`Format`], then take the [`Deck`] onto its thread, then give it back. [`keeper`] looks after the
+//! one that runs, and opens it again when its device or server has gone away.
 
 pub mod file;
+pub mod jack;
+pub mod keeper;
 pub mod null;
 pub mod realtime;
 
@@ -16,6 +19,7 @@ use rigd_rt::{Engine, Outbox, Report};
 
 use crate::cli::Failure;
 use crate::config::{BackendChoice, Config};
+use crate::rig::state::{Input, MicFeed};
 use crate::ring::EngineEnds;
 
 /// What an opened backend offers. Channels are numbered device first, then file.
@@ -39,11 +43,27 @@ pub struct Format {
 
 /// An opened backend that does not run yet. Control side.
 pub trait Backend: Send {
-    /// What it offers; fixed from opening to stopping.
+    /// What it offers; the rate is fixed from opening to stopping.
     fn format(&self) -> Format;
+    /// How microphones find their channels here.
+    fn mic_feed(&self) -> MicFeed {
+        MicFeed::InOrderLooped
+    }
     /// Starts calling [`Deck::process`].
     fn start(self: Box<Self>, deck: Deck) -> io::Result<Box<dyn Session>>;
 }
+
+/// What the tracks want of a backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Those whose sound comes from a device.
+    pub inputs: Vec<Input>,
+    /// Frames that the slowest way through the engine takes.
+    pub latency_frames: u32,
+}
+
+/// Opens a backend again: the same device or server, with what was known about it.
+pub type Reopen = Box<dyn Fn() -> Result<Box<dyn Backend>, Failure> + Send>;
 
 /// A running backend. Control side.
 pub trait Session: Send {
@@ -56,17 +76,62 @@ pub trait Session: Send {
     fn trouble(&self) -> Option<String> {
         None
     }
+    /// Why it does not run any more.
+    fn ended(&self) -> String {
+        "the audio thread has ended".to_owned()
+    }
+    /// Does what the tracks want, and whatever else is due. Called every few ms while it runs.
+    fn tend(&mut self, _wanted: &Wanted) {}
+    /// What it offers now, where that may change while it runs.
+    fn format(&self) -> Option<Format> {
+        None
+    }
+    /// What opens it again when it has ended; `None` where nothing can come back.
+    fn reopen(&self) -> Option<Reopen> {
+        None
+    }
 }
 
 /// Opens the backend that the settings name.
 pub fn open(config: &Config) -> Result<Box<dyn Backend>, Failure> {
-    match config.audio.backend {
+    let audio = &config.audio;
+    let file = [&audio.input, &audio.music, &audio.output]
+        .into_iter()
+        .flatten()
+        .next();
+    match audio.backend {
         BackendChoice::Null => log::info!("backend null: as the settings say"),
-        BackendChoice::Auto => log::info!("backend null: this build knows no sound hardware yet"),
-        BackendChoice::Jack | BackendChoice::Alsa => {
+        BackendChoice::Jack => {
+            if let Some(file) = file {
+                return Err(Failure::usage(format!(
+                    "The JACK backend plays and records no files ({}): leave audio.input, audio.music \
+                     and audio.output out, or start rigd with --backend null.",
+                    file.display()
+                )));
+            }
+            let jack = jack::Jack::open(config)?;
+            log::info!("backend jack: as the settings say");
+            return Ok(Box::new(jack));
+        }
+        BackendChoice::Alsa => {
             return Err(Failure::failed(
-                "This build of rigd knows no sound hardware yet: start it with --backend null.",
+                "This build of rigd knows no ALSA yet: start a JACK server on the card (jackd -d alsa) \
+                 and rigd with --backend jack, or start it with --backend null.",
             ));
+        }
+        BackendChoice::Auto => {
+            if let Some(file) = file {
+                let file = file.display();
+                log::info!("backend null: no other plays or records files ({file})");
+            } else {
+                match jack::Jack::open(config) {
+                    Ok(jack) => {
+                        log::info!("backend jack: a JACK server runs");
+                        return Ok(Box::new(jack));
+                    }
+                    Err(failure) => log::info!("backend null, which is silent. {failure}"),
+                }
+            }
         }
     }
     Ok(Box::new(null::Null::open(config)?))
@@ -101,6 +166,11 @@ impl Deck {
             xruns: 0,
             window: LoadWindow::default(),
         }
+    }
+
+    /// Lets the sound come up from silence. Control side, before the first block.
+    pub fn fade_in(&mut self) {
+        self.engine.fade_in();
     }
 
     /// The number of the next frame. The thread that has the deck.

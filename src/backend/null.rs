@@ -120,11 +120,13 @@ impl Backend for Null {
             recording: sender,
             stop: Arc::clone(&stop),
         };
-        let audio = Builder::new().name("rigd-audio".into()).spawn(move || {
-            realtime::become_realtime(&realtime);
-            stage.run();
-            stage.deck
-        })?;
+        let audio = Builder::new()
+            .name(realtime::THREAD.into())
+            .spawn(move || {
+                realtime::become_realtime(&realtime);
+                stage.run();
+                stage.deck
+            })?;
         Ok(Box::new(Running {
             stop,
             audio,

@@ -1,6 +1,7 @@
 //! What a thread asks of the system before its first block: priority, processors, memory that stays.
 //! Each may be refused; the log says so once, and what to do.
 
+use std::ffi::CString;
 use std::hint::black_box;
 use std::io;
 use std::num::NonZeroU64;
@@ -39,6 +40,18 @@ pub fn become_realtime(settings: &Realtime) {
             settings.priority
         ),
     }
+}
+
+/// The name of whichever thread calls the engine.
+pub const THREAD: &str = "rigd-audio";
+
+/// Makes a thread that another library has started the audio thread, in its first block: it keeps
+/// the priority that it has.
+pub fn settle_in() {
+    let name = CString::new(THREAD).unwrap_or_default();
+    // For whoever looks at the threads; nothing depends on it.
+    let _ = rustix::thread::set_name(&name);
+    touch_stack();
 }
 
 /// Keeps the calling thread, and those that it starts from now on, to these processors; none named

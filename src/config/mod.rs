@@ -36,7 +36,7 @@ pub enum Anonymous {
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendChoice {
-    /// JACK, else ALSA, else null.
+    /// A running JACK server, else null.
     Auto,
     /// A clock without a device.
     Null,
@@ -81,6 +81,8 @@ settings! {
     and {
         /// `[audio]`.
         pub audio: Audio = Audio::default();
+        /// `[jack]`.
+        pub jack: Jack = Jack::default();
         /// `[realtime]`.
         pub realtime: Realtime = Realtime::default();
         /// `[limits]`.
@@ -96,12 +98,13 @@ settings! {
     /// Where sound comes from and goes to.
     pub struct Audio, section "audio" of Config at |c| c.audio;
 
-    /// "auto" takes a running JACK server, else the first ALSA card, else "null", which is a clock
-    /// without a device.
+    /// "auto" takes a running JACK server, else "null", which is a clock without a device. ("alsa" is
+    /// not part of this version of rigd yet.)
     pub backend: BackendChoice = BackendChoice::Auto, Kind::Choice(&["auto", "null", "jack", "alsa"]), "";
     /// Frames per second; more costs processor time in proportion. JACK's own rate wins.
     pub sample_rate: u32 = 48_000, Kind::Int(8_000, 192_000), "Hz";
     /// Frames computed at a time; fewer means less delay and less tolerance for a busy processor.
+    /// JACK's own number wins.
     pub block_frames: u32 = 64, Kind::Int(16, 4096), "frames";
     /// A WAV file whose channels loop into the microphone tracks ("null" only); "" is a built-in
     /// pair of voices.
@@ -112,6 +115,17 @@ settings! {
     pub output: Option<PathBuf> = None, Kind::Text(4096), "";
     /// Memory for echoes and reverbs, claimed at the start; with none left, another one is refused.
     pub delay_pool_mb: u32 = 8, Kind::Int(1, 256), "MiB";
+}
+
+settings! {
+    /// How rigd is seen by a JACK server. JACK_DEFAULT_SERVER in the environment says which server.
+    pub struct Jack, section "jack" of Config at |c| c.jack;
+
+    /// rigd's name among the server's clients; the server adds a number when it is taken.
+    pub client_name: String = "rigd".into(), Kind::Text(32), "";
+    /// Connects microphones to the physical inputs that their `input` names, and the master to the
+    /// first two physical outputs. false leaves that to a patchbay.
+    pub connect: bool = true, Kind::Bool, "";
 }
 
 settings! {
@@ -176,6 +190,7 @@ impl Config {
         Config::FIELDS
             .iter()
             .chain(Audio::FIELDS)
+            .chain(Jack::FIELDS)
             .chain(Realtime::FIELDS)
             .chain(Limits::FIELDS)
             .chain(Features::FIELDS)

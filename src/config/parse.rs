@@ -398,6 +398,11 @@ impl<'a> Parser<'a> {
                 self.fault_of("", "allowed_origins", message);
             }
         }
+        let name = &self.config.jack.client_name;
+        if name.is_empty() || name.contains(':') || name.chars().any(char::is_control) {
+            let message = "must be printable text without a colon".into();
+            self.fault_of("jack", "client_name", message);
+        }
         self.check_listen();
         let audio = self.config.audio.clone();
         if audio.output.is_some() && (audio.output == audio.input || audio.output == audio.music) {
@@ -581,7 +586,7 @@ fn apply<T>(field: &Field<T>, target: &mut T, value: &DeValue<'_>) -> Result<(),
 
 /// The sections of the file but for `[[tracks]]`.
 fn sections() -> impl Iterator<Item = &'static str> {
-    ["audio", "realtime", "limits", "features"].into_iter()
+    ["audio", "jack", "realtime", "limits", "features"].into_iter()
 }
 
 /// Where a key that is not known here is known.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rigd_rt::{Report, TRACK_PLACES};
 
+use super::interest::Interest;
 use crate::protocol::Dialect;
 use crate::protocol::meters::Reading;
 pub use crate::session::By;
@@ -40,6 +41,8 @@ pub struct Client {
     pub dialect: Dialect,
     pub(super) dialect_is_fixed: bool,
     pub(super) is_fresh: bool,
+    /// Which changes of others it wants to hear of.
+    pub(super) interest: Interest,
     /// Whether batches of others come whole.
     pub(super) wants_batches: bool,
     /// Boxed: most clients have none.

@@ -39,14 +39,21 @@ pub struct Handover {
     applied: u64,
     /// Did not fit into the ring.
     held: Vec<Command>,
+    /// Number of the newest change that was handed over.
+    seq: u64,
+    /// In the ring, or applied since the last look: group, its number, what it says. As many as the ring
+    /// holds.
+    sent: VecDeque<(u64, u64, Vec<Command>)>,
     in_flight: VecDeque<InFlight>,
 }
 
 impl Handover {
     /// A new engine, which first of all gets everything that is.
-    pub fn attach(&mut self, ends: ControlEnds, everything: Vec<Command>) {
+    pub fn attach(&mut self, ends: ControlEnds, everything: Vec<Command>, seq: u64) {
         self.ends = Some(ends);
         self.held.clear();
+        self.sent.clear();
+        self.seq = seq;
         // What was held is in the state, and so in `everything`.
         self.send(&everything);
     }
@@ -63,6 +70,11 @@ impl Handover {
 
     /// Hands one group over. What waits for it is answered after it was applied.
     pub fn hand_over(&mut self, commands: &[Command], waiting: Waiting, now: Instant) {
+        if let Waiting::Changes(changes) = &waiting
+            && let Some((change, _)) = changes.changes.last()
+        {
+            self.seq = change.seq;
+        }
         self.send(commands);
         self.wait_for_last(waiting, now);
     }
@@ -102,6 +114,13 @@ impl Handover {
         Some(report)
     }
 
+    /// Takes the oldest group that the engine has applied: number of its newest change, what it said.
+    pub fn take_sent(&mut self) -> Option<(u64, Vec<Command>)> {
+        let applied = self.applied;
+        let (_, seq, commands) = self.sent.pop_front_if(|(group, _, _)| *group <= applied)?;
+        Some((seq, commands))
+    }
+
     /// The newest group that is applied.
     pub fn applied(&self) -> u64 {
         self.applied
@@ -123,7 +142,8 @@ impl Handover {
     pub fn send_waiting(&mut self) {
         let Some(ends) = &mut self.ends else { return };
         if !self.held.is_empty() && ends.commands.send(self.group, 0, &self.held) {
-            self.held = Vec::new();
+            let held = std::mem::take(&mut self.held);
+            self.sent.push_back((self.group, self.seq, held));
         }
     }
 
@@ -131,6 +151,8 @@ impl Handover {
         self.group += 1;
         let Some(ends) = &mut self.ends else { return };
         if self.held.is_empty() && ends.commands.send(self.group, 0, commands) {
+            self.sent
+                .push_back((self.group, self.seq, commands.to_vec()));
             return;
         }
         for command in commands {

@@ -7,30 +7,38 @@
 //! | `client.rs` | one connection, as the desk knows it |
 //! | `receive.rs` | a message comes in |
 //! | `handover.rs` | groups on their way to the engine |
+//! | `history.rs` | what has just happened, for those who come back |
+//! | `repeats.rs` | messages that come again |
+//! | `interest.rs` | which changes a client wants to hear of |
 //! | `reading.rs` | questions about the log |
 //! | `settle.rs` | a group is applied: replies, broadcasts, acks |
+//! | `howls.rs` | what `feedback` effects do by themselves |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
 //! when the engine has applied it; [`Desk::tick`] moves everything that waits for time or engine.
 
 mod client;
 mod handover;
+mod history;
+mod howls;
+mod interest;
 mod reading;
 mod receive;
+mod repeats;
 mod settle;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rigd_rt::Report;
+use rigd_rt::{Kind, Report};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use client::Resync;
 pub use client::{Client, ClientId};
 
-use crate::backend::Format;
+use crate::backend::{Format, Wanted};
 use crate::batcher::Batcher;
 use crate::config::Limits;
 use crate::protocol;
@@ -43,7 +51,10 @@ use crate::ring::ControlEnds;
 use crate::session::Role;
 use crate::telemetry::Telemetry;
 use handover::Handover;
+use history::History;
+use howls::Howls;
 use reading::Questions;
+use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
 
 /// How often the report ring is looked at while somebody waits for the engine.
@@ -83,13 +94,17 @@ pub struct Desk {
     next_client: u64,
     next_batch: u64,
     views: HashMap<String, View>,
+    howls: Howls,
     /// Number of the newest change that everyone was told.
     settled_seq: u64,
+    history: History,
+    repeats: Repeats,
     log: Option<Log>,
     /// In the order of their tickets.
     acks: VecDeque<OwedAck>,
     questions: Questions,
     telemetry: Telemetry,
+    backend_trouble: Option<String>,
     started: Instant,
 }
 
@@ -99,6 +114,8 @@ impl Desk {
         Desk {
             fixed,
             settled_seq: state.seq,
+            history: History::new(state.seq),
+            repeats: Repeats::default(),
             state,
             batcher: Batcher::default(),
             handover: Handover::default(),
@@ -106,10 +123,12 @@ impl Desk {
             next_client: 0,
             next_batch: 0,
             views: HashMap::new(),
+            howls: Howls::default(),
             log: None,
             acks: VecDeque::new(),
             questions: Questions::default(),
             telemetry: Telemetry::default(),
+            backend_trouble: None,
             started: Instant::now(),
         }
     }
@@ -123,7 +142,7 @@ impl Desk {
     pub fn finish_log(&mut self) {
         let now = self.started.elapsed();
         if let Some(log) = self.log.take() {
-            log.finish(now);
+            log.finish(now, self.telemetry.frame());
         }
     }
 
@@ -145,10 +164,18 @@ impl Desk {
                 self.settled_seq = number;
             }
         }
+        // A new engine has no notches.
+        let plugins = self.state.tracks.iter().flat_map(|track| &track.plugins);
+        for plugin in plugins.filter(|plugin| plugin.kind == Kind::Feedback) {
+            self.howls.mark(&plugin.id);
+        }
+        if let Some(log) = &mut self.log {
+            log.stage(&format, self.state.pool_samples());
+        }
         self.telemetry.attached(format);
         // It has yet to say something; until it could have, it counts as alive.
         self.telemetry.alive_at(Instant::now());
-        self.handover.attach(ends, commands);
+        self.handover.attach(ends, commands, self.state.seq);
     }
 
     /// Gives the rings' control ends back (the engine is gone). Changes are accepted, kept and
@@ -160,6 +187,30 @@ impl Desk {
     /// Forgets all connections: their sockets are gone.
     pub fn forget_clients(&mut self) {
         self.clients.clear();
+    }
+
+    /// The backend's block size or latency is another one.
+    pub fn reformat(&mut self, format: Format) {
+        self.telemetry.reformatted(format);
+    }
+
+    /// What is wrong with the backend, for `status.degraded`.
+    pub fn set_backend_trouble(&mut self, trouble: Option<String>) {
+        self.backend_trouble = trouble;
+    }
+
+    /// What the tracks want of the backend.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            inputs: self.state.inputs(),
+            latency_frames: self.state.latency_frames(),
+        }
+    }
+
+    /// Number of the newest accepted change: what is wanted cannot be new while this is the same and
+    /// no engine was attached.
+    pub fn seq(&self) -> u64 {
+        self.state.seq
     }
 
     /// What is measured.
@@ -184,6 +235,7 @@ impl Desk {
         self.flush_due(now);
         self.give_up_waiting(now);
         self.send_views(now);
+        self.send_howls(now);
         self.send_meters(now);
         if let Some(log) = &mut self.log {
             log.tick(now.saturating_duration_since(self.started));
@@ -204,7 +256,13 @@ impl Desk {
         let views = self.views.values().filter_map(View::due);
         let log = self.log.as_ref().and_then(Log::next_due);
         let log = log.map(|due| self.started + due);
-        let next = due.into_iter().chain(meters).chain(views).chain(log).min();
+        let next = due
+            .into_iter()
+            .chain(meters)
+            .chain(views)
+            .chain(self.howls.due())
+            .chain(log)
+            .min();
         let idle = now + IDLE_LOOK_EVERY;
         Wake::At(next.map_or(idle, |next| next.min(idle)))
     }
@@ -245,6 +303,7 @@ impl Desk {
                 Report::Applied { group, frame } => {
                     // Groups that share a frame may share a report: the last one counts.
                     applied = Some((group, frame));
+                    self.journal(frame);
                     self.settle_applied(group, frame, now);
                 }
                 Report::SlotFreed { slot } => self.state.slot_freed(slot),
@@ -259,11 +318,23 @@ impl Desk {
                     }
                 }
                 Report::Pulse { frame, mended } => self.telemetry.pulse(frame, mended),
+                Report::Notch { slot, .. } | Report::Howl { slot, .. } => {
+                    self.note_howl(slot, &report);
+                }
                 Report::Load { xruns, mean, worst } => self.telemetry.load(xruns, mean, worst),
             }
         }
         if let Some((_, frame)) = applied {
             self.telemetry.at_frame(frame);
+        }
+    }
+
+    /// Puts what the engine has applied at a frame into the journal.
+    fn journal(&mut self, frame: u64) {
+        while let Some((seq, commands)) = self.handover.take_sent() {
+            if let Some(log) = &mut self.log {
+                log.journal(frame, seq, commands);
+            }
         }
     }
 
@@ -326,6 +397,7 @@ impl Desk {
                 "the audio engine does not run: changes are kept and applied when it is back";
             troubles.push(engine.to_owned());
         }
+        troubles.extend(self.backend_trouble.clone());
         troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
         troubles
     }

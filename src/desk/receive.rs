@@ -8,6 +8,9 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::Desk;
 use super::client::{By, Client, ClientId, Meters, Resync};
+use super::history::Past;
+use super::interest::Interest;
+use super::repeats::Known;
 use super::settle::{Answer, BatchEcho, Origin, Settling, Waiting, ack, own_id, reply_as};
 use crate::protocol::decode::Batch;
 use crate::protocol::encode::{self, Success};
@@ -15,7 +18,7 @@ use crate::protocol::views::{self, object};
 use crate::protocol::{Body, Dialect, Head, Incoming, Kind, Limits, decode};
 use crate::provenance::query::Ask;
 use crate::rig::batch::{as_request, check_batch, debounce_ms, last_of_each, overtake};
-use crate::rig::{Accepted, PluginRef, Reject, Request, apply, is_quieting};
+use crate::rig::{Accepted, PluginRef, Reject, Request, What, apply, is_quieting};
 use crate::session::{Bucket, Buckets, Role};
 use crate::sync::Outbox;
 
@@ -47,6 +50,7 @@ impl Desk {
             dialect: Dialect::default(),
             dialect_is_fixed: false,
             is_fresh: true,
+            interest: Interest::default(),
             wants_batches: false,
             meters: None,
             buckets: Buckets {
@@ -103,15 +107,117 @@ impl Desk {
             return;
         };
         self.telemetry.message();
+        let base_seq = head.base_seq;
         let origin = client.origin(id, head);
         let body = body.and_then(|body| {
             self.admit(id, &origin, &body, now)?;
             Ok(body)
         });
-        let result = body.and_then(|body| self.dispatch(&origin, body, now));
+        let body = match body {
+            Ok(body) => body,
+            Err(reject) => return self.refuse(&origin, &reject),
+        };
+        let changes = matches!(body, Body::Change(_) | Body::Batch(_));
+        if changes && self.is_repeated(&origin, now) {
+            return;
+        }
+        let overtaken = match (&body, base_seq) {
+            (Body::Change(request), Some(base)) => self.overtaken(id, request, base),
+            _ => Ok(()),
+        };
+        let result = overtaken.and_then(|()| self.dispatch(&origin, body, now));
         if let Err(reject) = result {
+            for again in self.repeats.refused(&origin) {
+                self.refuse(&again, &reject);
+            }
             self.refuse(&origin, &reject);
         }
+    }
+
+    /// Whether the same user has sent this before; then it is answered, or will be.
+    fn is_repeated(&mut self, origin: &Origin, now: Instant) -> bool {
+        match self.repeats.look_up(origin, now) {
+            Known::New => false,
+            Known::Waits => true,
+            Known::Answered(given) => {
+                self.answer_again(origin, &given);
+                true
+            }
+        }
+    }
+
+    /// Refuses what somebody else has changed after `base`.
+    fn overtaken(&self, client: ClientId, request: &Request, base: u64) -> Result<(), Reject> {
+        let Some(seq) = self.history.overtaken(client, request, base) else {
+            return Ok(());
+        };
+        let current_value = match request {
+            Request::PluginParameter(change) => {
+                let found = self.state.locate(&change.plugin);
+                found.ok().and_then(|(_, plugin)| {
+                    let (index, _) = plugin.parameter(&change.parameter_id)?;
+                    Some(json!(plugin.values[index]))
+                })
+            }
+            Request::PluginBypass { plugin, .. } => {
+                let found = self.state.locate(plugin);
+                found.ok().map(|(_, plugin)| json!(plugin.bypassed))
+            }
+            _ => None,
+        };
+        Err(Reject::Overtaken {
+            current_value: current_value.unwrap_or_default(),
+            seq,
+        })
+    }
+
+    /// Tells a client that comes back what it has missed, or everything anew.
+    fn resume(&mut self, origin: &Origin, since_seq: u64, epoch: Option<&str>, now: Instant) {
+        let is_this_run = epoch.is_none_or(|epoch| epoch == self.fixed.epoch);
+        let missed = self.history.since(since_seq).filter(|_| is_this_run);
+        let Some((missed, client)) = missed.zip(self.clients.get_mut(&origin.client)) else {
+            let frames = vec![self.snapshot(origin, now)];
+            self.frames_when_settled(origin.client, frames, false, now);
+            return;
+        };
+        let frames: Vec<Utf8Bytes> = missed
+            .filter(|past| client.interest.wants(&past.change.what))
+            .map(|past| {
+                let Past {
+                    change,
+                    by,
+                    at,
+                    applied_frame,
+                } = past;
+                super::settle::broadcast(change, by, client.dialect, *at, *applied_frame)
+            })
+            .collect();
+        let data = object(json!({
+            "since_seq": since_seq, "count": frames.len(), "success": true,
+        }));
+        let kind = origin.kind.name(origin.dialect);
+        for frame in answer_frames(origin, kind, None, &data, true) {
+            client.outbox.reply(Message::Text(frame));
+        }
+        for frame in frames {
+            client.outbox.reply(Message::Text(frame));
+        }
+    }
+
+    fn subscribe(&mut self, origin: &Origin, interest: Interest) -> Result<(), Reject> {
+        let names = |types: &Vec<Kind>| -> Vec<&str> {
+            types.iter().map(|kind| kind.name(origin.dialect)).collect()
+        };
+        let data = object(json!({
+            "track_ids": interest.track_ids,
+            "plugin_ids": interest.plugin_ids,
+            "types": interest.types.as_ref().map(names),
+            "success": true,
+        }));
+        if let Some(client) = self.clients.get_mut(&origin.client) {
+            client.interest = interest;
+        }
+        self.say(origin, &data)
     }
 
     /// A frame from a client that is not text.
@@ -208,11 +314,27 @@ impl Desk {
             Body::StateGet => {
                 let mut frames = vec![self.snapshot(origin, now)];
                 if origin.requires_ack {
-                    frames.push(ack(origin, Ok(&Success)));
+                    frames.push(ack(origin, Ok(&Success), self.is_disk_alive()));
                 }
                 self.frames_when_settled(origin.client, frames, false, now);
                 Ok(())
             }
+            Body::StateResume { since_seq, epoch } => {
+                self.resume(origin, since_seq, epoch.as_deref(), now);
+                Ok(())
+            }
+            Body::Subscribe {
+                track_ids,
+                plugin_ids,
+                types,
+            } => self.subscribe(
+                origin,
+                Interest {
+                    track_ids,
+                    plugin_ids,
+                    types,
+                },
+            ),
             Body::StatusGet => {
                 self.read_reports(now);
                 self.say(origin, &self.status(now))
@@ -260,6 +382,7 @@ impl Desk {
         }
         let accepted = apply(&mut self.state, request)?;
         self.overtake(&accepted);
+        self.note(origin.client, &accepted);
         let by = Arc::clone(&origin.by);
         let changes: Vec<_> = accepted
             .changes
@@ -281,6 +404,20 @@ impl Desk {
         self.handover
             .hand_over(&accepted.commands, Waiting::Changes(settling), now);
         Ok(())
+    }
+
+    /// Remembers who changed what.
+    fn note(&mut self, client: ClientId, accepted: &Accepted) {
+        let mut is_track_gone = false;
+        for change in &accepted.changes {
+            self.history.note(client, change);
+            is_track_gone |= matches!(change.what, What::TrackRemoved { .. });
+        }
+        if is_track_gone {
+            let state = &self.state;
+            self.history
+                .keep_only(|id| state.plugin(id).is_some() || state.track(id).is_some());
+        }
     }
 
     fn overtake(&mut self, accepted: &Accepted) {
@@ -309,6 +446,7 @@ impl Desk {
         let last = last_of_each(&changes);
         let accepted = apply(&mut self.state, as_request(&last))?;
         self.overtake(&accepted);
+        self.note(origin.client, &accepted);
         let by = Arc::clone(&origin.by);
         let changes: Vec<_> = accepted
             .changes
@@ -341,6 +479,7 @@ impl Desk {
                 log::error!("a pending group could not be applied; it is dropped");
                 continue;
             };
+            self.note(group.client, &accepted);
             let mut accepted_changes = accepted.changes.into_iter();
             let mut changes = Vec::new();
             let mut answers = Vec::new();
@@ -385,7 +524,7 @@ impl Desk {
     fn parameters(&self, at: &PluginRef, origin: &Origin) -> Result<Map<String, Value>, Reject> {
         let (track, plugin) = self.state.locate(at)?;
         let parameters = views::Parameters(plugin.kind, &plugin.values);
-        Ok(object(if origin.kind.is_legacy(origin.dialect) {
+        let mut data = object(if origin.kind.is_legacy(origin.dialect) {
             json!({ "pluginId": plugin.id, "parameters": parameters, "bypassed": plugin.bypassed, "success": true })
         } else {
             json!({
@@ -396,7 +535,11 @@ impl Desk {
                 "bypassed": plugin.bypassed,
                 "success": true,
             })
-        }))
+        });
+        if plugin.kind == rigd_rt::Kind::Feedback {
+            data.extend(views::howl(&plugin.howl));
+        }
+        Ok(data)
     }
 
     fn snapshot(&self, origin: &Origin, now: Instant) -> Utf8Bytes {
@@ -516,8 +659,9 @@ impl Desk {
         kind: &str,
         data: &F,
     ) -> Result<(), Reject> {
+        let durable = self.is_disk_alive();
         if let Some(client) = self.clients.get_mut(&origin.client) {
-            for frame in answer_frames(origin, kind, None, data) {
+            for frame in answer_frames(origin, kind, None, data, durable) {
                 client.outbox.reply(Message::Text(frame));
             }
         }
@@ -526,7 +670,8 @@ impl Desk {
 
     /// What is read is what is applied: the answer waits for what was accepted before it.
     fn say_when_settled<F: encode::Fields>(&mut self, origin: &Origin, data: &F, now: Instant) {
-        let frames = answer_frames(origin, origin.kind.name(origin.dialect), None, data);
+        let kind = origin.kind.name(origin.dialect);
+        let frames = answer_frames(origin, kind, None, data, self.is_disk_alive());
         self.frames_when_settled(origin.client, frames, false, now);
     }
 
@@ -582,6 +727,7 @@ impl Client {
             dialect,
             t0_timestamp: head.t0_timestamp,
             requires_ack: head.requires_ack,
+            idempotency_key: head.idempotency_key,
             echo: None,
         }
     }
@@ -593,10 +739,11 @@ fn answer_frames<F: encode::Fields>(
     kind: &str,
     seq: Option<u64>,
     data: &F,
+    durable: bool,
 ) -> Vec<Utf8Bytes> {
     let mut frames = vec![reply_as(origin, kind, seq, None, data)];
     if origin.requires_ack {
-        frames.push(ack(origin, Ok(data)));
+        frames.push(ack(origin, Ok(data), durable));
     }
     frames
 }

@@ -14,6 +14,9 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::Desk;
 use super::client::{By, Client, ClientId, Resync};
 use super::handover::InFlight;
+use super::history::Past;
+use super::interest::Interest;
+use super::repeats::Given;
 use crate::protocol::encode::{
     self, ChangedBy, Envelope, Fields, Micros, Outcome, Told, frame, raw,
 };
@@ -48,6 +51,8 @@ pub struct Origin {
     pub t0_timestamp: Option<Box<RawValue>>,
     /// An `ack` is wanted too.
     pub requires_ack: bool,
+    /// Names the message, should it come again.
+    pub idempotency_key: Option<String>,
     /// What a batch's reply repeats.
     pub echo: Option<Box<BatchEcho>>,
 }
@@ -178,10 +183,10 @@ pub fn reply_as<F: Fields>(
     frame(envelope, data, is_flat)
 }
 
-/// The `ack` behind a reply or an error.
-pub fn ack(origin: &Origin, result: Result<&impl Fields, &Reject>) -> Utf8Bytes {
+/// The `ack` behind a reply or an error. `durable`: nothing that was read or done could be lost.
+pub fn ack(origin: &Origin, result: Result<&impl Fields, &Reject>, durable: bool) -> Utf8Bytes {
     match result {
-        Ok(data) => ack_of(origin, true, "applied", raw(data), false),
+        Ok(data) => ack_of(origin, true, "applied", raw(data), durable),
         Err(reject) => {
             let data = raw(&encode::error(reject));
             ack_of(origin, false, &reject.sentence(), data, false)
@@ -296,6 +301,14 @@ impl Desk {
             self.telemetry.applied(latency);
         }
         let ticket = self.record(&changes, settled.at, applied_frame, now);
+        for (change, by) in &changes.changes {
+            self.history.push(Past {
+                change: change.clone(),
+                by: Arc::clone(by),
+                at: settled.at,
+                applied_frame,
+            });
+        }
         self.tell_others(&changes, settled.at, applied_frame);
         self.answer(&changes, settled.at, outcome, ticket);
         if let Some((change, _)) = changes.changes.last() {
@@ -318,7 +331,10 @@ impl Desk {
             let mut frames: [Option<Utf8Bytes>; 3] = Default::default();
             let key = key_of(&change.what);
             for (id, client) in &mut self.clients {
-                if !hears(id, client) || (is_batch && client.wants_batches) {
+                if !hears(id, client)
+                    || (is_batch && client.wants_batches)
+                    || !client.interest.wants(&change.what)
+                {
                     continue;
                 }
                 let frame = frames[client.dialect as usize].get_or_insert_with(|| {
@@ -340,10 +356,23 @@ impl Desk {
                 if *id == group.client || client.role == Role::Nobody || !client.wants_batches {
                     continue;
                 }
-                let frame = frames[client.dialect as usize].get_or_insert_with(|| {
-                    batch_broadcast(answer, changes, client.dialect, at, applied_frame)
-                });
-                client.outbox.change(Message::Text(frame.clone()), None);
+                let frame = if client.interest == Interest::default() {
+                    let shared = &mut frames[client.dialect as usize];
+                    shared
+                        .get_or_insert_with(|| {
+                            batch_broadcast(answer, changes, client.dialect, at, applied_frame)
+                        })
+                        .clone()
+                } else {
+                    let wanted = changes.iter();
+                    let wanted = wanted.filter(|(change, _)| client.interest.wants(&change.what));
+                    let wanted: Vec<_> = wanted.cloned().collect();
+                    if wanted.is_empty() {
+                        continue;
+                    }
+                    batch_broadcast(answer, &wanted, client.dialect, at, applied_frame)
+                };
+                client.outbox.change(Message::Text(frame), None);
             }
         }
     }
@@ -377,6 +406,12 @@ impl Desk {
         ticket
     }
 
+    /// Whether what has no change in it counts as kept: the disk has not failed.
+    pub(super) fn is_disk_alive(&self) -> bool {
+        let log = self.log.as_ref();
+        log.is_some_and(|log| !log.is_dead(self.started.elapsed()))
+    }
+
     /// Acknowledges what is on disk by now, and what a dead disk will not take.
     pub(super) fn acknowledge(&mut self, now: Instant) {
         let time = now.saturating_duration_since(self.started);
@@ -402,32 +437,23 @@ impl Desk {
     fn answer(&mut self, group: &Settling, at: Timestamp, outcome: Outcome, ticket: Option<u64>) {
         for answer in &group.answers {
             let origin = &answer.origin;
-            let Some(client) = self.clients.get_mut(&origin.client) else {
-                continue;
-            };
             let changes = &group.changes[answer.first..answer.first + answer.applied];
             let seq = changes.last().map(|(change, _)| change.seq);
-            let acked = match (&origin.echo, changes) {
+            match (&origin.echo, changes) {
                 (Some(echo), _) => {
-                    let data = (
-                        views::object(json!({
-                            "batch_id": echo.batch_id,
-                            "applied": answer.applied,
-                            "superseded": answer.superseded,
-                            "debounce_ms": echo.debounce_ms,
-                            "apply_immediately": echo.apply_immediately,
-                        })),
-                        // What was superseded altogether never reached the engine.
-                        if seq.is_some() {
-                            outcome
-                        } else {
-                            Outcome {
-                                applied_frame: None,
-                                engine_latency_us: None,
-                            }
-                        },
-                    );
-                    client.answer(origin, seq, seq.map(|_| at), &data)
+                    let echo = views::object(json!({
+                        "batch_id": echo.batch_id,
+                        "applied": answer.applied,
+                        "superseded": answer.superseded,
+                        "debounce_ms": echo.debounce_ms,
+                        "apply_immediately": echo.apply_immediately,
+                    }));
+                    match seq {
+                        Some(_) => self.give(origin, seq, Some(at), &(echo, outcome), ticket),
+                        // What was superseded altogether never reached the engine, and has nothing that
+                        // could be lost.
+                        None => self.give(origin, None, None, &(echo, Outcome::NONE), Some(0)),
+                    }
                 }
                 // Of several changes the last one says what they came to.
                 (None, [.., (change, _)]) => {
@@ -440,28 +466,68 @@ impl Desk {
                         )),
                         _ => None,
                     };
-                    let data = (
-                        (
-                            Told {
-                                what: &change.what,
-                                dialect: origin.dialect,
-                            },
-                            extra,
-                        ),
-                        outcome,
-                    );
-                    client.answer(origin, seq, Some(at), &data)
+                    let told = Told {
+                        what: &change.what,
+                        dialect: origin.dialect,
+                    };
+                    self.give(origin, seq, Some(at), &((told, extra), outcome), ticket);
                 }
-                (None, []) => None,
-            };
-            if let Some(data) = acked {
-                self.acks.push_back(OwedAck {
-                    origin: origin.clone(),
-                    data,
-                    // What was replaced has nothing that could be lost.
-                    ticket: if changes.is_empty() { Some(0) } else { ticket },
-                });
+                (None, []) => {}
             }
+        }
+    }
+
+    /// Replies to a change, remembers the reply if it may be asked for again, and owes the `ack` if one
+    /// is wanted.
+    fn give<F: Fields>(
+        &mut self,
+        origin: &Origin,
+        seq: Option<u64>,
+        t1: Option<Timestamp>,
+        data: &F,
+        ticket: Option<u64>,
+    ) {
+        let kind = origin.kind.name(origin.dialect);
+        if let Some(client) = self.clients.get_mut(&origin.client) {
+            let frame = reply_as(origin, kind, seq, t1, data);
+            client.outbox.reply(Message::Text(frame));
+        }
+        if origin.requires_ack {
+            self.acks.push_back(OwedAck {
+                origin: origin.clone(),
+                data: raw(data),
+                ticket,
+            });
+        }
+        if origin.idempotency_key.is_none() {
+            return;
+        }
+        let Some(data) = raw(data) else { return };
+        let given = Given {
+            kind,
+            seq,
+            t1,
+            data,
+            ticket,
+        };
+        for again in self.repeats.answered(origin, given.clone()) {
+            self.answer_again(&again, &given);
+        }
+    }
+
+    /// The same answer to the same message.
+    pub(super) fn answer_again(&mut self, origin: &Origin, given: &Given) {
+        let data: Map<String, Value> = serde_json::from_str(given.data.get()).unwrap_or_default();
+        if let Some(client) = self.clients.get_mut(&origin.client) {
+            let frame = reply_as(origin, given.kind, given.seq, given.t1, &data);
+            client.outbox.reply(Message::Text(frame));
+        }
+        if origin.requires_ack {
+            self.acks.push_back(OwedAck {
+                origin: origin.clone(),
+                data: Some(given.data.clone()),
+                ticket: given.ticket,
+            });
         }
     }
 
@@ -529,6 +595,7 @@ impl Desk {
                 if client.dialect != Dialect::Upper
                     || client.role == Role::Nobody
                     || view.only_by == Some(*id)
+                    || !client.interest.wants_view(&track.id, plugin_id)
                 {
                     continue;
                 }
@@ -548,24 +615,6 @@ impl Desk {
 }
 
 impl Client {
-    /// Replies; gives what an `ack` should repeat, if one was asked for.
-    fn answer<F: Fields>(
-        &mut self,
-        origin: &Origin,
-        seq: Option<u64>,
-        t1: Option<Timestamp>,
-        data: &F,
-    ) -> Option<Option<Box<RawValue>>> {
-        self.outbox.reply(Message::Text(reply_as(
-            origin,
-            origin.kind.name(origin.dialect),
-            seq,
-            t1,
-            data,
-        )));
-        origin.requires_ack.then(|| raw(data))
-    }
-
     /// Refuses, and acknowledges that if it was asked for.
     pub(super) fn refuse(&mut self, origin: &Origin, reject: &Reject) {
         let frame = reply_as(origin, "ERROR", None, None, &encode::error(reject));
@@ -574,12 +623,14 @@ impl Client {
             self.outbox.reply(Message::Text(ack(
                 origin,
                 Err::<&Map<String, Value>, _>(reject),
+                false,
             )));
         }
     }
 }
 
-fn hash(value: &impl Hash) -> Key {
+/// Names something for coalescing.
+pub fn hash(value: &impl Hash) -> Key {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
@@ -596,7 +647,8 @@ fn key_of(what: &What) -> Option<Key> {
     }
 }
 
-fn broadcast(
+/// A change as others are told of it.
+pub(super) fn broadcast(
     change: &Change,
     by: &By,
     dialect: Dialect,

@@ -49,6 +49,10 @@ pub struct Head {
     pub t0_timestamp: Option<Box<RawValue>>,
     /// One `ack` is wanted.
     pub requires_ack: bool,
+    /// Names the message, should it come again.
+    pub idempotency_key: Option<String>,
+    /// Only if nobody else has changed it after this number.
+    pub base_seq: Option<u64>,
 }
 
 /// A message, as far as it could be understood.
@@ -90,6 +94,22 @@ pub enum Body {
     TrackList,
     /// Everything.
     StateGet,
+    /// What has changed since.
+    StateResume {
+        /// The newest number that is known.
+        since_seq: u64,
+        /// Of which run.
+        epoch: Option<String>,
+    },
+    /// Which changes this client wants to hear of; `None` is all.
+    Subscribe {
+        /// On these tracks.
+        track_ids: Option<Vec<String>>,
+        /// Of these plugins.
+        plugin_ids: Option<Vec<String>>,
+        /// Of these types.
+        types: Option<Vec<Kind>>,
+    },
     /// How the box is.
     StatusGet,
     /// How this client wants to be spoken to.
@@ -167,7 +187,7 @@ fn read(text: &str, limits: Limits, head: &mut Head) -> Result<Body, Reject> {
         ));
     };
     top.string("timestamp", NAME_MAX)?;
-    top.string("idempotency_key", ID_MAX)?;
+    head.idempotency_key = top.string("idempotency_key", ID_MAX)?;
     if matches!(kind, Kind::Heartbeat | Kind::UserCursorUpdate) {
         let data = top.raw("data").map_or_else(empty, RawValue::to_owned);
         return match kind {
@@ -191,6 +211,7 @@ fn read(text: &str, limits: Limits, head: &mut Head) -> Result<Body, Reject> {
         Kind::DaidQuery => data.or(top.without(&["user_id", "session_id"])),
         _ => data.or(top),
     };
+    head.base_seq = data.count("base_seq")?;
     body(kind, &data, head, limits)
 }
 
@@ -334,6 +355,28 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
         )),
         Kind::RigRestore => Body::Change(Request::Restore),
         Kind::StateGet => Body::StateGet,
+        Kind::StateResume => Body::StateResume {
+            since_seq: data
+                .count("since_seq")?
+                .ok_or_else(|| missing("since_seq"))?,
+            epoch: data.string("epoch", ID_MAX)?,
+        },
+        Kind::ClientSubscribe => Body::Subscribe {
+            track_ids: data.strings("track_ids", VALUES_MAX, ID_MAX)?,
+            plugin_ids: data.strings("plugin_ids", VALUES_MAX, ID_MAX)?,
+            types: match data.strings("types", VALUES_MAX, ID_MAX)? {
+                None => None,
+                Some(names) => {
+                    let kind = |name: &String| {
+                        let kind = Kind::parse(name).map(|(kind, _)| kind);
+                        kind.ok_or_else(|| {
+                            Reject::field("types", format!("holds \"{name}\", which is no type"))
+                        })
+                    };
+                    Some(names.iter().map(kind).collect::<Result<_, _>>()?)
+                }
+            },
+        },
         Kind::StatusGet => Body::StatusGet,
         Kind::ClientFeatures => Body::Features {
             batch: data.boolean("batch")?,

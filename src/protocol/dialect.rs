@@ -59,8 +59,10 @@ pub enum Kind {
     RigPanic,
     RigRestore,
     StateGet,
+    StateResume,
     StatusGet,
     ClientFeatures,
+    ClientSubscribe,
     MetersSubscribe,
     MetersUnsubscribe,
     DaidQuery,
@@ -95,7 +97,7 @@ const fn old(names: Names, said: &'static str, heard: &'static str) -> Names {
 }
 
 /// In the order of [`Kind`].
-const TABLE: [Names; 31] = [
+const TABLE: [Names; 33] = [
     names(Kind::Auth, "auth", "AUTH"),
     old(
         names(Kind::PluginAdd, "plugin.add", "PLUGIN_ADD"),
@@ -170,8 +172,14 @@ const TABLE: [Names; 31] = [
     names(Kind::RigPanic, "rig.panic", "RIG_PANIC"),
     names(Kind::RigRestore, "rig.restore", "RIG_RESTORE"),
     names(Kind::StateGet, "state.get", "STATE_GET"),
+    names(Kind::StateResume, "state.resume", "STATE_RESUME"),
     names(Kind::StatusGet, "status.get", "STATUS_GET"),
     names(Kind::ClientFeatures, "client.features", "CLIENT_FEATURES"),
+    names(
+        Kind::ClientSubscribe,
+        "client.subscribe",
+        "CLIENT_SUBSCRIBE",
+    ),
     names(
         Kind::MetersSubscribe,
         "meters.subscribe",

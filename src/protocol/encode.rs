@@ -164,6 +164,14 @@ pub struct Outcome {
     pub engine_latency_us: Option<u64>,
 }
 
+impl Outcome {
+    /// What never reached the engine.
+    pub const NONE: Outcome = Outcome {
+        applied_frame: None,
+        engine_latency_us: None,
+    };
+}
+
 impl Fields for Outcome {
     fn put<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         map.serialize_entry("success", &true)?;

@@ -56,6 +56,12 @@ fn canonical(name: &str) -> Option<&'static str> {
         "dialect" => "dialect",
         "rate_hz" | "rateHz" => "rate_hz",
         "format" => "format",
+        "base_seq" | "baseSeq" => "base_seq",
+        "since_seq" | "sinceSeq" => "since_seq",
+        "epoch" => "epoch",
+        "track_ids" | "trackIds" => "track_ids",
+        "plugin_ids" | "pluginIds" => "plugin_ids",
+        "types" => "types",
         "entity_type" | "entityType" => "entity_type",
         "entity_id" | "entityId" => "entity_id",
         "operation" => "operation",
@@ -156,6 +162,39 @@ impl<'a> Fields<'a> {
             Some(number) if number.is_finite() => Ok(Some(number)),
             _ => Err(Reject::field(name, "must be a finite number")),
         }
+    }
+
+    /// An optional whole number, 0 or more.
+    pub fn count(&self, name: &str) -> Result<Option<u64>, Reject> {
+        let Some(value) = self.present(name) else {
+            return Ok(None);
+        };
+        let count = serde_json::from_str::<u64>(value.get());
+        count
+            .map(Some)
+            .map_err(|_| Reject::field(name, "must be a whole number, 0 or more"))
+    }
+
+    /// An optional list of at most `max` strings of at most `chars` characters each.
+    pub fn strings(
+        &self,
+        name: &str,
+        max: usize,
+        chars: usize,
+    ) -> Result<Option<Vec<String>>, Reject> {
+        let Some(list) = self.present(name) else {
+            return Ok(None);
+        };
+        let Ok(list) = serde_json::from_str::<Vec<String>>(list.get()) else {
+            return Err(Reject::field(name, "must be a list of strings"));
+        };
+        if list.len() > max || list.iter().any(|text| text.chars().count() > chars) {
+            let reason = format!(
+                "must not have more than {max} entries, or entries of more than {chars} characters"
+            );
+            return Err(Reject::over(Some(name), reason, max as u64));
+        }
+        Ok(Some(list))
     }
 
     /// An optional value, whatever it is: judged later, by what knows its range.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::encode::mode_name;
 use crate::rig::chain;
+use crate::rig::howl::Howl;
 use crate::rig::presets::Presets;
 use crate::rig::state::{builtin_path, defaults};
 use crate::rig::{Plugin, State, Track};
@@ -110,7 +111,27 @@ fn plugin_object(plugin: &Plugin, position: usize) -> Value {
     if let Some(path) = &plugin.substituted_for {
         value["substituted_for"] = json!(path);
     }
+    if let (Kind::Feedback, Value::Object(map)) = (plugin.kind, &mut value) {
+        map.extend(howl(&plugin.howl));
+    }
     value
+}
+
+/// What a `feedback` effect does by itself, in tenths of a Hz and of a dB.
+pub fn howl(howl: &Howl) -> Map<String, Value> {
+    let tenths = |value: f32| (f64::from(value) * 10.0).round() / 10.0;
+    let notches: Vec<Value> = howl
+        .notches()
+        .into_iter()
+        .map(
+            |notch| json!({ "freq_hz": tenths(notch.freq_hz), "depth_db": tenths(notch.depth_db) }),
+        )
+        .collect();
+    object(json!({
+        "notches": notches,
+        "howl_muted": howl.muted,
+        "howl_gain_db": tenths(howl.gain_db),
+    }))
 }
 
 /// Every track, in order.

@@ -71,6 +71,24 @@ CREATE TABLE plugin_configurations (
     daid_id TEXT,
     is_legacy INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE runs (
+    epoch TEXT PRIMARY KEY,
+    version TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    sample_rate INTEGER NOT NULL,
+    device_channels INTEGER NOT NULL,
+    file_channels INTEGER NOT NULL,
+    pool_samples INTEGER NOT NULL,
+    last_frame INTEGER NOT NULL
+);
+CREATE TABLE journal (
+    row INTEGER PRIMARY KEY,
+    epoch TEXT NOT NULL,
+    frame INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    commands BLOB
+);
+CREATE INDEX idx_journal_epoch ON journal (epoch);
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 "];

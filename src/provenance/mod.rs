@@ -7,6 +7,7 @@
 //! | `event.rs` | one event |
 //! | `rows.rs` | the state as rows |
 //! | `canonical.rs`, `daid.rs` | canonical JSON; identifiers |
+//! | `journal.rs` | what the engine was told, for replay |
 //! | `record.rs` | one row of the log: its columns, for writing, chaining and reading |
 //! | `chain.rs`, `head.rs` | what makes tampering evident: the links, and both ends |
 //! | `prune.rs` | what becomes of old rows |
@@ -26,6 +27,7 @@ pub mod daid;
 pub mod database;
 pub mod event;
 pub mod head;
+pub mod journal;
 pub mod legacy;
 pub mod prune;
 pub mod query;
@@ -42,13 +44,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rigd_rt::Command;
 use rusqlite::Connection;
 
+use crate::backend::Format;
 use crate::cli::Failure;
 use crate::rig::{Change, Durable, What};
 use crate::session::By;
 use chain::Key;
 use database::Unusable;
+use journal::{Group, Stage};
 use query::Ask;
 use reader::{Answer, Reader};
 use recorder::{Circumstances, Recorder};
@@ -245,6 +250,7 @@ impl Opened {
     /// Starts keeping what happens to a rig that is `state` now. `keeps_events`: the log of people's
     /// changes, beside the state.
     pub fn begin(self, state: Durable, seq: u64, run: Run, keeps_events: bool) -> Log {
+        let epoch = run.epoch.clone();
         let is_kept = self.kept.as_ref() == Some(&state);
         let mut recorder = Recorder::new(state, keeps_events);
         if !is_kept {
@@ -270,7 +276,12 @@ impl Opened {
                     if !is_writable {
                         // Not before the disk takes this can anyone say that it is well.
                         let entries = Vec::new();
-                        let _ = writer.offer(Batch { entries, seq_mark });
+                        let _ = writer.offer(Box::new(Batch {
+                            entries,
+                            journal: Vec::new(),
+                            stage: None,
+                            seq_mark,
+                        }));
                         unsynced_since = Some(Duration::ZERO);
                     }
                     Some(writer)
@@ -291,6 +302,11 @@ impl Opened {
             due: None,
             unsynced_since,
             wanted: 0,
+            journal: Vec::new(),
+            stage: None,
+            is_journal_over: false,
+            last_frame: 0,
+            epoch,
             _lock: lock,
         }
     }
@@ -310,6 +326,13 @@ pub struct Log {
     unsynced_since: Option<Duration>,
     /// The newest ticket that somebody waits for.
     wanted: u64,
+    journal: Vec<Group>,
+    stage: Option<Stage>,
+    /// The engine of [`Log::stage`] has gone.
+    is_journal_over: bool,
+    /// Of the newest group in the journal.
+    last_frame: u64,
+    epoch: String,
     _lock: Option<File>,
 }
 
@@ -323,6 +346,45 @@ impl Log {
             self.wanted = ticket;
         }
         ticket
+    }
+
+    /// An engine is there: what it is told from now on goes into the journal. The journal of a run ends
+    /// where its engine does.
+    pub fn stage(&mut self, format: &Format, pool_samples: u64) {
+        if self.stage.is_some() {
+            self.is_journal_over = true;
+            self.journal.push(Group {
+                frame: self.last_frame,
+                seq: self.seq,
+                commands: None,
+            });
+            return;
+        }
+        self.stage = Some(Stage::new(&self.epoch, format, pool_samples));
+    }
+
+    /// Puts a group that the engine has applied into the journal.
+    pub fn journal(&mut self, frame: u64, seq: u64, commands: Vec<Command>) {
+        let is_choked = self.journal.len() > journal::WAITING_MAX;
+        if self.writer.is_none() || self.is_journal_over || is_choked {
+            return;
+        }
+        self.last_frame = frame;
+        let is_full = self.journal.len() == journal::WAITING_MAX;
+        self.journal.push(Group {
+            frame,
+            seq,
+            commands: Some(commands).filter(|_| !is_full),
+        });
+    }
+
+    fn batch(&mut self, now: Duration, seq_mark: u64) -> Box<Batch> {
+        Box::new(Batch {
+            entries: self.recorder.take(Timestamp::now(), now),
+            journal: std::mem::take(&mut self.journal),
+            stage: self.stage.clone(),
+            seq_mark,
+        })
     }
 
     /// Records that the rig had no room for a plugin any more.
@@ -366,6 +428,11 @@ impl Log {
     /// The ticket of everything that is closed by now, which somebody waits for.
     pub fn await_closed(&mut self) -> u64 {
         self.wanted = self.wanted.max(self.recorder.ticket());
+        self.recorder.ticket()
+    }
+
+    /// The newest ticket given out.
+    pub fn ticket(&self) -> u64 {
         self.recorder.ticket()
     }
 
@@ -419,7 +486,7 @@ impl Log {
             self.recorder.record_replaced(self.seq);
         }
         self.recorder.close_due(now);
-        if !self.recorder.is_waiting() {
+        if !self.recorder.is_waiting() && self.journal.is_empty() {
             self.due = None;
             return;
         }
@@ -431,14 +498,13 @@ impl Log {
         if self.seq + RESERVED / 2 > self.seq_mark {
             self.seq_mark = self.seq + RESERVED;
         }
-        let batch = Batch {
-            entries: self.recorder.take(Timestamp::now(), now),
-            seq_mark: self.seq_mark,
-        };
+        let batch = self.batch(now, self.seq_mark);
         self.due = None;
         self.unsynced_since = Some(now);
-        // It is not busy, so there is room.
-        let _ = writer.offer(batch);
+        if let Some(writer) = &self.writer {
+            // It is not busy, so there is room.
+            let _ = writer.offer(batch);
+        }
     }
 
     /// When [`Log::tick`] has something to do. While the writer is busy that is when it has news.
@@ -446,21 +512,20 @@ impl Log {
         if self.health().is_some_and(|health| health.is_busy()) {
             return None;
         }
-        let waiting = self.due.filter(|_| self.recorder.is_waiting());
-        self.recorder.next_due().into_iter().chain(waiting).min()
+        self.recorder.next_due().into_iter().chain(self.due).min()
     }
 
     /// Keeps everything that happened, and that no number was left out; gives up after a while.
-    pub fn finish(mut self, now: Duration) {
+    pub fn finish(mut self, now: Duration, last_frame: u64) {
         self.recorder.close_all();
+        if let Some(stage) = &mut self.stage {
+            stage.last_frame = last_frame;
+        }
+        let mut batch = self.batch(now, self.seq);
         let Some(writer) = self.writer.take() else {
             return;
         };
         let until = std::time::Instant::now() + LAST_COMMIT;
-        let mut batch = Batch {
-            entries: self.recorder.take(Timestamp::now(), now),
-            seq_mark: self.seq,
-        };
         while let Err(refused) = writer.offer(batch) {
             if std::time::Instant::now() > until {
                 log::error!("the last changes could not be kept: the disk does not take them");

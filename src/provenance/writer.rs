@@ -19,6 +19,7 @@ use super::daid::{Parts, timestamp};
 use super::database::{self, Unusable};
 use super::event::Event;
 use super::head;
+use super::journal::{self, Group, Stage};
 use super::prune::{Pruner, Retention};
 use super::record::Record;
 use super::recorder::Entry;
@@ -92,6 +93,10 @@ impl Health {
 pub struct Batch {
     /// In order.
     pub entries: Vec<Entry>,
+    /// In order.
+    pub journal: Vec<Group>,
+    /// What the run is played on, once an engine is there.
+    pub stage: Option<Stage>,
     /// Numbers up to this one are reserved: no later run uses them.
     pub seq_mark: u64,
 }
@@ -109,7 +114,7 @@ pub struct Run {
 
 /// The control side's end.
 pub struct Writer {
-    batches: Option<SyncSender<Batch>>,
+    batches: Option<SyncSender<Box<Batch>>>,
     health: Arc<Health>,
     thread: Option<JoinHandle<()>>,
 }
@@ -155,7 +160,7 @@ impl Writer {
     }
 
     /// Hands a batch over, or gives it back while it holds one. Never waits.
-    pub fn offer(&self, batch: Batch) -> Result<(), Batch> {
+    pub fn offer(&self, batch: Box<Batch>) -> Result<(), Box<Batch>> {
         let Some(batches) = &self.batches else {
             return Err(batch);
         };
@@ -209,7 +214,7 @@ struct Appender {
 }
 
 impl Appender {
-    fn run(mut self, batches: &Receiver<Batch>) {
+    fn run(mut self, batches: &Receiver<Box<Batch>>) {
         while let Ok(batch) = batches.recv() {
             self.batches += 1;
             let kept = self.commit_at_last(&batch);
@@ -336,6 +341,12 @@ impl Appender {
         }
         if rows > newest.row || !newest.is_sealed {
             head::put(db, &self.key, rows, &chain)?;
+        }
+        if let Some(stage) = &batch.stage {
+            journal::put_stage(db, stage)?;
+        }
+        for group in &batch.journal {
+            journal::append(db, &self.run.epoch, group)?;
         }
         database::keep_number(db, SEQ_MARK, batch.seq_mark)?;
         database::keep_text(db, database::COMMITTED, &name)?;
@@ -484,4 +495,166 @@ fn put(
             .execute([id])?,
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provenance::event::{EntityType, RIG};
+    use crate::session::By;
+    use std::fs;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Folder {
+            let path = std::env::temp_dir().join(format!("rigd-writer-{}", uuid::Uuid::new_v4()));
+            fs::create_dir(&path).unwrap();
+            Folder(path)
+        }
+
+        fn database(&self) -> PathBuf {
+            self.0.join(database::FILE)
+        }
+
+        fn appender(&self) -> Appender {
+            Appender {
+                db: Some(database::open(&self.database()).unwrap()),
+                path: self.database(),
+                key: Key::open(&self.0.join(database::KEY_FILE)).unwrap(),
+                run: Run {
+                    agent_id: "test".to_owned(),
+                    epoch: "first".to_owned(),
+                },
+                committed: None,
+                is_certain: true,
+                batches: 1,
+                set_aside: 0,
+                parents: HashMap::new(),
+                health: Arc::default(),
+            }
+        }
+
+        /// Numbers of the changes in the log, and what the state has of them.
+        fn kept(&self) -> (Vec<u64>, Option<String>) {
+            let db = database::open_to_read(&self.database()).unwrap();
+            let mut query = db
+                .prepare("SELECT seq_first FROM daid_events ORDER BY row")
+                .unwrap();
+            let numbers = query
+                .query_map([], |row| Ok(row.get::<_, i64>(0)? as u64))
+                .unwrap();
+            let state = db
+                .query_row("SELECT value FROM state WHERE key = 'x'", [], |row| {
+                    row.get(0)
+                })
+                .optional()
+                .unwrap();
+            (numbers.map(Result::unwrap).collect(), state)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn batch(seq: u64, is_everything: bool) -> Batch {
+        let event = Event {
+            operation: "rig.restore",
+            entity_type: EntityType::Configuration,
+            entity_id: RIG.to_owned(),
+            by: Arc::new(By::rig()),
+            seq_first: seq,
+            seq_last: seq,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            monotonic_us: 0,
+            applied_frame: None,
+            metadata: json!({}),
+        };
+        let row = Row::State {
+            key: "x".to_owned(),
+            value: Some(seq.to_string()),
+        };
+        let entries = vec![Entry {
+            ticket: seq,
+            event: Some(event),
+            rows: vec![row],
+            is_everything,
+        }];
+        Batch {
+            entries,
+            seq_mark: 100,
+        }
+    }
+
+    #[test]
+    fn what_was_committed_when_the_disk_said_that_it_was_not_is_not_written_twice() {
+        let folder = Folder::new();
+        let mut appender = folder.appender();
+        assert_eq!(appender.commit(&batch(1, false)).unwrap(), Kept::Whole);
+        appender.batches = 2;
+        let known = appender.committed.clone();
+        assert_eq!(appender.commit(&batch(2, false)).unwrap(), Kept::Whole);
+        // As it is after an error of a sync that came too late.
+        (appender.db, appender.committed, appender.is_certain) = (None, known, false);
+        assert_eq!(appender.commit(&batch(2, false)).unwrap(), Kept::Whole);
+        appender.batches = 3;
+        assert_eq!(appender.commit(&batch(3, false)).unwrap(), Kept::Whole);
+        assert_eq!(folder.kept(), (vec![1, 2, 3], Some("3".to_owned())));
+    }
+
+    #[test]
+    fn what_was_not_committed_is_written_when_the_database_is_opened_again() {
+        let folder = Folder::new();
+        let mut appender = folder.appender();
+        appender.commit(&batch(1, false)).unwrap();
+        appender.batches = 2;
+        (appender.db, appender.is_certain) = (None, false);
+        assert_eq!(appender.commit(&batch(2, false)).unwrap(), Kept::Whole);
+        assert_eq!(folder.kept(), (vec![1, 2], Some("2".to_owned())));
+    }
+
+    #[test]
+    fn another_database_gets_the_events_and_then_the_whole_state() {
+        let folder = Folder::new();
+        let mut appender = folder.appender();
+        appender.commit(&batch(1, false)).unwrap();
+        (appender.db, appender.is_certain) = (None, false);
+        fs::remove_file(folder.database()).unwrap();
+        appender.batches = 2;
+        assert_eq!(appender.commit(&batch(2, false)).unwrap(), Kept::Events);
+        assert_eq!(folder.kept(), (vec![2], None), "a part is not a state");
+        appender.batches = 3;
+        assert_eq!(appender.commit(&batch(3, true)).unwrap(), Kept::Whole);
+        assert_eq!(folder.kept(), (vec![2, 3], Some("3".to_owned())));
+    }
+
+    #[test]
+    fn a_database_that_is_damaged_while_rigd_runs_is_set_aside_and_nothing_is_said_to_be_kept() {
+        let folder = Folder::new();
+        let mut appender = folder.appender();
+        appender.commit(&batch(1, false)).unwrap();
+        appender.db = None;
+        let garbage = vec![b'?'; 50_000];
+        fs::write(folder.database(), &garbage).unwrap();
+        let health = Arc::clone(&appender.health);
+        let (batches, waiting) = sync_channel(1);
+        batches.send(batch(2, false)).unwrap();
+        drop(batches);
+        appender.run(&waiting);
+        assert_eq!(health.synced(), 0);
+        assert!(health.wants_everything());
+        assert!(!health.wants_everything(), "once");
+        assert!(
+            health.damages()[0].contains("set aside"),
+            "{:?}",
+            health.damages()
+        );
+        assert_eq!(folder.kept(), (vec![2], None));
+        let mut files = fs::read_dir(&folder.0).unwrap().flatten();
+        let aside = files.find(|file| file.file_name().to_string_lossy().contains("damaged"));
+        assert_eq!(fs::read(aside.unwrap().path()).unwrap(), garbage);
+    }
 }

@@ -54,6 +54,7 @@ const FACTORY: [Recipe; 7] = [
         name: "natural",
         links: &[
             (Kind::Hpf, "Voice"),
+            (Kind::Feedback, "Default"),
             (Kind::Gate, "Gentle"),
             (Kind::Compressor, "Gentle"),
             (Kind::Eq, "Natural"),
@@ -67,6 +68,7 @@ const FACTORY: [Recipe; 7] = [
         name: "warm",
         links: &[
             (Kind::Hpf, "Deep voice"),
+            (Kind::Feedback, "Default"),
             (Kind::Gate, "Gentle"),
             (Kind::Compressor, "Even"),
             (Kind::Eq, "Warm"),
@@ -80,6 +82,7 @@ const FACTORY: [Recipe; 7] = [
         name: "bright",
         links: &[
             (Kind::Hpf, "Voice"),
+            (Kind::Feedback, "Default"),
             (Kind::Gate, "Gentle"),
             (Kind::Compressor, "Even"),
             (Kind::Eq, "Bright"),
@@ -93,6 +96,7 @@ const FACTORY: [Recipe; 7] = [
         name: "big hall",
         links: &[
             (Kind::Hpf, "Voice"),
+            (Kind::Feedback, "Default"),
             (Kind::Gate, "Gentle"),
             (Kind::Compressor, "Even"),
             (Kind::Eq, "Natural"),
@@ -106,6 +110,7 @@ const FACTORY: [Recipe; 7] = [
         name: "slap echo",
         links: &[
             (Kind::Hpf, "Voice"),
+            (Kind::Feedback, "Default"),
             (Kind::Gate, "Gentle"),
             (Kind::Compressor, "Even"),
             (Kind::Eq, "Natural"),
@@ -119,6 +124,7 @@ const FACTORY: [Recipe; 7] = [
         name: "talk",
         links: &[
             (Kind::Hpf, "Handling noise"),
+            (Kind::Feedback, "Default"),
             (Kind::Gate, "Loud room"),
             (Kind::Compressor, "Talk"),
             (Kind::Eq, "Clear speech"),

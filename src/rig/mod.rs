@@ -21,6 +21,7 @@ pub mod batch;
 pub mod chain;
 pub mod change;
 pub mod durable;
+pub mod howl;
 pub mod karaoke;
 pub mod places;
 pub mod presets;

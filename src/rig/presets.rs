@@ -78,6 +78,8 @@ const FACTORY: &[Factory] = &[
         ("high_freq", 6000.0), ("low_freq", 150.0)]),
     (Kind::Limiter, "Venue", &[("ceiling_db", -3.0), ("release_ms", 120.0)]),
     (Kind::Limiter, "Neighbours", &[("ceiling_db", -12.0), ("release_ms", 200.0)]),
+    (Kind::Feedback, "Careful", &[("sensitivity", 0.3), ("depth_db", 12.0), ("width", 0.08)]),
+    (Kind::Feedback, "Loud stage", &[("sensitivity", 0.8), ("depth_db", 24.0), ("width", 0.15), ("life_s", 300.0)]),
     (Kind::Duck, "Under the voice", &[("threshold_db", -30.0), ("amount_db", 3.0), ("attack_ms", 120.0),
         ("hold_ms", 600.0), ("release_ms", 1200.0)]),
     (Kind::Duck, "Talkover", &[("threshold_db", -32.0), ("amount_db", 12.0), ("attack_ms", 60.0),

@@ -68,6 +68,13 @@ pub enum Reject {
     },
     /// A preset could not be loaded or kept.
     PresetLoadFailed(String),
+    /// Somebody else was faster.
+    Overtaken {
+        /// What it is now, where that is one value.
+        current_value: Value,
+        /// Number of the change that was faster.
+        seq: u64,
+    },
     /// The engine does not do that.
     EngineError(String),
     /// The log cannot be read.
@@ -122,6 +129,7 @@ impl Reject {
             Reject::InvalidParameter { .. } | Reject::InvalidBatch(_) => "INVALID_PARAMETER",
             Reject::PluginAddFailed { .. } => "PLUGIN_ADD_FAILED",
             Reject::PresetLoadFailed(_) => "PRESET_LOAD_FAILED",
+            Reject::Overtaken { .. } => "PARAMETER_UPDATE_FAILED",
             Reject::EngineError(_) | Reject::LogUnreadable(_) => "ENGINE_ERROR",
             Reject::Capacity { .. } => "CAPACITY",
         }
@@ -181,6 +189,10 @@ impl Reject {
                 format!("The plugin could not be added: {reason}.")
             }
             Reject::PresetLoadFailed(reason) => format!("The preset could not be used: {reason}."),
+            Reject::Overtaken { .. } => {
+                "Somebody else has changed this meanwhile; look at what it is now, and try again."
+                    .to_owned()
+            }
             Reject::EngineError(reason) => format!("The engine refused: {reason}."),
             Reject::LogUnreadable(reason) => format!("The log cannot be read: {reason}."),
             Reject::Capacity { what, limit } => {
@@ -266,6 +278,11 @@ impl Reject {
                 "available": available,
             }),
             Reject::PresetLoadFailed(reason) => json!({ "reason": reason }),
+            Reject::Overtaken { current_value, seq } => json!({
+                "current_value": current_value,
+                "seq": seq,
+                "reason": "it was changed by somebody else after base_seq",
+            }),
             Reject::EngineError(reason) | Reject::LogUnreadable(reason) => {
                 json!({ "engine_error": reason })
             }

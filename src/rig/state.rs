@@ -2,10 +2,11 @@
 //! the engine, so that the whole engine can be built from the state at any time ([`State::build`]).
 
 use rigd_rt::command::{NO_CHANNEL, TrackLevel};
-use rigd_rt::{Command, Kind, PanicMode, Param, TrackKind};
+use rigd_rt::{CHANNELS_MAX, Command, Kind, PanicMode, Param, Report, TRACK_PLACES, TrackKind};
 
 use super::chain::Chains;
 use super::durable::Durable;
+use super::howl::Howl;
 use super::places::{Memory, Places};
 use super::presets::Presets;
 use crate::backend::Format;
@@ -23,6 +24,29 @@ pub enum MicFeed {
     InOrder,
     /// The same, beginning again with the first channel when there are more mics than channels.
     InOrderLooped,
+    /// The backend has ports, which others connect: every track with a device's input has two
+    /// channels of its own, at [`port_channels`] of its place.
+    Ports,
+}
+
+/// Left and right channel of the track in an engine place, on a backend with ports.
+pub const fn port_channels(place: u8) -> [u8; 2] {
+    [2 * place, 2 * place + 1]
+}
+
+const _: () = assert!(2 * TRACK_PLACES <= CHANNELS_MAX);
+
+/// A track that wants its sound from a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Its place in the engine.
+    pub place: u8,
+    /// Its id.
+    pub track_id: String,
+    /// The device's channel, from 1: of a stereo track the left one.
+    pub first: u8,
+    /// Of a stereo track the right one, else the same.
+    pub last: u8,
 }
 
 /// One effect in a chain.
@@ -42,6 +66,8 @@ pub struct Plugin {
     pub substituted_for: Option<String>,
     /// Number of the newest change to it.
     pub seq: u64,
+    /// Of `feedback`: what it does by itself. Measured, not set: no change, and not kept.
+    pub howl: Howl,
     pub(super) slot: u8,
     pub(super) memory: Memory,
     /// Places of the tracks that it listens to, as the engine was told.
@@ -59,6 +85,7 @@ impl Plugin {
             bypassed: false,
             substituted_for: None,
             seq: 0,
+            howl: Howl::default(),
             slot: 0,
             memory: Memory::default(),
             sidechain: 0,
@@ -212,6 +239,14 @@ impl Wiring {
         if matches!(track.kind, TrackKind::Bus | TrackKind::Master) {
             return (NO_CHANNEL, NO_CHANNEL);
         }
+        if self.mic_feed == MicFeed::Ports {
+            let [left, right] = port_channels(track.place);
+            return match track.input {
+                TrackInput::Device { first, last } if first == last => (left, NO_CHANNEL),
+                TrackInput::Device { .. } => (left, right),
+                TrackInput::None | TrackInput::File => (NO_CHANNEL, NO_CHANNEL),
+            };
+        }
         let device = |channel: u8| {
             if channel <= self.device_channels {
                 channel - 1
@@ -304,6 +339,11 @@ impl State {
         state
     }
 
+    /// The engine's delay memory, in samples.
+    pub fn pool_samples(&self) -> u64 {
+        u64::from(self.places.pool_samples())
+    }
+
     /// A track by id.
     pub fn track(&self, id: &str) -> Option<&Track> {
         self.tracks.iter().find(|track| track.id == id)
@@ -321,9 +361,49 @@ impl State {
         self.tracks.iter().find(|track| track.place == place)
     }
 
+    /// The tracks that want their sound from a device.
+    pub fn inputs(&self) -> Vec<Input> {
+        self.tracks
+            .iter()
+            .filter_map(|track| match track.input {
+                TrackInput::Device { first, last } => Some(Input {
+                    place: track.place,
+                    track_id: track.id.clone(),
+                    first,
+                    last,
+                }),
+                TrackInput::File | TrackInput::None => None,
+            })
+            .collect()
+    }
+
+    /// Frames that the slowest way from an input through to the master takes.
+    pub fn latency_frames(&self) -> u32 {
+        let of = |track: &Track| -> usize {
+            let rate = self.wiring.sample_rate_hz;
+            let plugins = track.plugins.iter();
+            plugins.map(|plugin| plugin.kind.latency_frames(rate)).sum()
+        };
+        let slowest = |is_one: fn(&Track) -> bool| {
+            let tracks = self.tracks.iter().filter(|track| is_one(track));
+            tracks.map(of).max().unwrap_or(0)
+        };
+        let source = slowest(|track| matches!(track.kind, TrackKind::Mic | TrackKind::Stem));
+        let bus = slowest(|track| track.kind == TrackKind::Bus);
+        (source + bus + slowest(|track| track.kind == TrackKind::Master)) as u32
+    }
+
     /// The engine is done with a removed effect.
     pub fn slot_freed(&mut self, slot: u8) {
         self.places.free_slot(slot);
+    }
+
+    /// What a `feedback` effect says of itself; the id of the plugin that lives in the slot.
+    pub fn howl_reported(&mut self, slot: u8, report: &Report) -> Option<&str> {
+        let mut plugins = self.tracks.iter_mut().flat_map(|track| &mut track.plugins);
+        let plugin = plugins.find(|plugin| plugin.slot == slot && plugin.kind == Kind::Feedback)?;
+        plugin.howl.fold(report);
+        Some(&plugin.id)
     }
 
     /// The engine is done with a removed track.
@@ -363,6 +443,7 @@ impl State {
                     return false;
                 };
                 (plugin.slot, plugin.memory, plugin.sidechain) = (slot, memory, 0);
+                plugin.howl = Howl::default();
                 commands.extend(plugin_commands(plugin, place, position));
                 position += 1;
                 true
@@ -415,7 +496,7 @@ impl State {
     pub(super) fn feed_for(&self, track: &Track) -> Option<u8> {
         if track.kind != TrackKind::Mic
             || track.input == TrackInput::None
-            || self.wiring.mic_feed == MicFeed::Device
+            || matches!(self.wiring.mic_feed, MicFeed::Device | MicFeed::Ports)
         {
             return None;
         }

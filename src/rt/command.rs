@@ -11,6 +11,7 @@ pub const NO_CHANNEL: u8 = u8::MAX;
 
 /// What a track is for; decides where its sound comes from and where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum TrackKind {
     /// A microphone or another live source. Goes to the master and its sends.
     Mic,
@@ -24,6 +25,7 @@ pub enum TrackKind {
 
 /// How `rig.panic` makes things safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum PanicMode {
     /// The master is silent.
     Mute,
@@ -33,6 +35,7 @@ pub enum PanicMode {
 
 /// A smoothed number of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum TrackLevel {
     /// Linear gain before the chain (the control side converts from dB), 0.06…100.
     InputGain,
@@ -44,6 +47,7 @@ pub enum TrackLevel {
 
 /// One instruction to the engine.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Command {
     /// Header of a group of `len` commands that take effect together, at frame `at` or, where
     /// that frame has passed (0: as soon as possible), at the start of the next block.

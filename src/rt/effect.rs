@@ -1,6 +1,8 @@
 //! The kinds of effect and their parameters: what both sides of the ring know of them.
 
-use crate::effects::{compressor, deesser, duck, echo, eq, gain, gate, hpf, limiter, reverb};
+use crate::effects::{
+    compressor, deesser, duck, echo, eq, feedback, gain, gate, hpf, limiter, reverb,
+};
 
 /// How a control for a parameter should move between its ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,7 @@ pub struct Param {
 
 /// The built-in effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Kind {
     /// A linear factor.
     Gain,
@@ -55,11 +58,13 @@ pub enum Kind {
     Limiter,
     /// Takes music down while somebody speaks.
     Duck,
+    /// Hears howls and puts notches where they are.
+    Feedback,
 }
 
 impl Kind {
     /// Every kind, in the order of the wire's table, and behind them those that it only names.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Gain,
         Kind::Hpf,
         Kind::Gate,
@@ -70,6 +75,7 @@ impl Kind {
         Kind::Reverb,
         Kind::Limiter,
         Kind::Duck,
+        Kind::Feedback,
     ];
 
     /// Its name on the wire, behind `builtin:`.
@@ -85,6 +91,7 @@ impl Kind {
             Kind::Reverb => "reverb",
             Kind::Limiter => "limiter",
             Kind::Duck => "duck",
+            Kind::Feedback => "feedback",
         }
     }
 }
@@ -139,6 +146,7 @@ impl Kind {
             Kind::Reverb => &reverb::PARAMS,
             Kind::Limiter => &limiter::PARAMS,
             Kind::Duck => &duck::PARAMS,
+            Kind::Feedback => &feedback::PARAMS,
         }
     }
 
@@ -155,6 +163,7 @@ impl Kind {
             Kind::Echo => echo::memory(sample_rate_hz),
             Kind::Reverb => reverb::memory(sample_rate_hz),
             Kind::Limiter => limiter::memory(sample_rate_hz),
+            Kind::Feedback => feedback::memory(sample_rate_hz),
         }
     }
 
@@ -169,7 +178,8 @@ impl Kind {
             | Kind::Eq
             | Kind::Echo
             | Kind::Deesser
-            | Kind::Duck => 0,
+            | Kind::Duck
+            | Kind::Feedback => 0,
             Kind::Limiter => limiter::latency_frames(sample_rate_hz),
         }
     }

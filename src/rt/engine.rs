@@ -2,6 +2,7 @@
 
 use crate::command::{Command, Inbox, PanicMode, TrackKind};
 use crate::decibel;
+use crate::effects::feedback::Twiddles;
 use crate::effects::limiter::TruePeak;
 use crate::mixer::Mixer;
 use crate::ramp::Ramp;
@@ -18,6 +19,8 @@ const RESERVE: usize = 256;
 const PANIC_FRAMES: u32 = 64;
 /// And sound is back after so many ms.
 const RESTORE_MS: u32 = 20;
+/// On a device, sound comes up within so many ms.
+const FADE_IN_MS: u32 = 500;
 
 /// The realtime engine.
 pub struct Engine {
@@ -49,6 +52,7 @@ impl Engine {
             pool,
             tables: Tables {
                 true_peak: TruePeak::new(sample_rate_hz),
+                twiddles: Twiddles::new(),
             },
             mixer: Mixer::new(sample_rate_hz),
             sums: [[[0.0; 2]; GRID]; TRACK_PLACES],
@@ -57,6 +61,14 @@ impl Engine {
             safety: Ramp::new(1.0),
             mended: 0,
         }
+    }
+
+    /// Lets the sound begin silent and come up within half a second, as behind a device's first
+    /// blocks it must: loudspeakers are on, and nobody has a hand at the fader. Control side, before
+    /// the first frame.
+    pub fn fade_in(&mut self) {
+        self.safety.snap(0.0);
+        self.safety.go(1.0, self.rate_hz / 1000 * FADE_IN_MS);
     }
 
     /// Gives the memory back, for the next engine (which wants it zeroed). Control side.
@@ -345,6 +357,11 @@ impl Engine {
                 }
                 if slot.take_poisoned() {
                     self.mended = self.mended.wrapping_add(1);
+                }
+                while outbox.room() > RESERVE
+                    && let Some(news) = slot.effect.take_news(*number)
+                {
+                    outbox.push(news);
                 }
             }
             if outbox.room() > RESERVE {

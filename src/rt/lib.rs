@@ -59,6 +59,8 @@ pub const GRID: usize = 32;
 pub struct Tables {
     /// For the limiter.
     pub true_peak: effects::limiter::TruePeak,
+    /// For feedback's spectrum.
+    pub twiddles: effects::feedback::Twiddles,
 }
 
 /// Tracks that a rig can have at one time, the master included.

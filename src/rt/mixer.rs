@@ -10,9 +10,10 @@ use crate::{SLOTS, TRACK_PLACES};
 
 /// Numbers that are heard move in 20 ms.
 const RAMP_MS: u32 = 20;
-/// Effects come, go and are bypassed in 10 ms; so do sends in a panic, and tracks that go.
+/// Effects come, once they are fed, go and are bypassed in 10 ms; so do sends in a panic, and tracks
+/// that go.
 const CROSSFADE_MS: u32 = 10;
-/// An effect with a memory gets its input within 5 ms.
+/// An effect with a memory gets its input within 5 ms, before it is heard, and loses it so, after.
 const FEED_MS: u32 = 5;
 /// Inputs are switched within twice 5 ms.
 const SOURCE_MS: u32 = 5;
@@ -117,6 +118,7 @@ impl Mixer {
             Command::Bypass { slot, on } => {
                 if let Some(slot) = self.slot(slot) {
                     slot.bypassed = on;
+                    slot.effect.bypass(on);
                     self.stale = true;
                 }
             }
@@ -277,7 +279,6 @@ impl Mixer {
         let place = slot.track;
         slot.phase = Phase::Waiting;
         slot.mix.go(0.0, if slot.fresh { 0 } else { fade });
-        slot.feed.go(0.0, if slot.fresh { 0 } else { fade });
         if let Some(track) = self.tracks.get_mut(usize::from(place)) {
             track.order.retain(|other| *other != number);
             let position = usize::from(position).min(track.order.len());
@@ -302,26 +303,26 @@ impl Mixer {
         let Some(track) = self.tracks.get_mut(place).filter(|track| track.unsettled) else {
             return;
         };
-        let slot = |slots: &[Slot; SLOTS], number: u8| {
-            slots
-                .get(usize::from(number))
-                .map_or((Phase::Free, true), |slot| (slot.phase, slot.is_silent()))
-        };
+        let mut must_wait = false;
+        for number in &track.order {
+            let slot = self.slots.get_mut(usize::from(*number));
+            must_wait |=
+                slot.is_some_and(|slot| slot.phase == Phase::Waiting && !slot.may_move(feed));
+        }
         let slots = &self.slots;
-        let must_wait = track.order.iter().any(|number| {
-            let (phase, is_silent) = slot(slots, *number);
-            phase == Phase::Waiting && !is_silent
-        });
+        let is_leaving = |number: &u8| {
+            let slot = slots.get(usize::from(*number));
+            slot.is_some_and(|slot| slot.phase == Phase::Leaving)
+        };
         // All that leave must find room beside those that come, or they would never fade out.
-        let leaving = track.chain.iter();
-        let leaving = leaving.filter(|number| slot(slots, **number).0 == Phase::Leaving);
+        let leaving = track.chain.iter().filter(|number| is_leaving(number));
         if must_wait || track.order.len() + leaving.count() > CHAIN {
             return;
         }
         // The wanted order; those that leave stay behind whom they were behind.
         let mut chain = track.order.clone();
         for (index, number) in track.chain.iter().enumerate() {
-            if slot(slots, *number).0 != Phase::Leaving {
+            if !is_leaving(number) {
                 continue;
             }
             let before = index
@@ -341,9 +342,7 @@ impl Mixer {
             {
                 slot.phase = Phase::Live;
                 if is_heard {
-                    let from = if slot.fresh { 0.0 } else { slot.feed.value() };
-                    slot.feed.snap(from);
-                    slot.feed.go(1.0, feed);
+                    slot.begin_feeding(feed);
                 } else {
                     slot.feed.snap(1.0);
                 }

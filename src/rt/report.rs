@@ -42,6 +42,27 @@ pub enum Report {
         /// Input samples so far that were NaN, infinite, denormal or beyond any use, and were mended.
         mended: u32,
     },
+    /// A notch of a `feedback` effect is somewhere else, deeper, or gone. At the ends of meter windows;
+    /// kept until there is room.
+    Notch {
+        /// Slot of the effect.
+        slot: u8,
+        /// Which of its notches.
+        index: u8,
+        /// Its middle, in Hz.
+        freq_hz: f32,
+        /// Its depth, in dB, 0 or more; 0: it is gone.
+        depth_db: f32,
+    },
+    /// A `feedback` effect cut its microphone, or gives its gain back. As [`Report::Notch`].
+    Howl {
+        /// Slot of the effect.
+        slot: u8,
+        /// Whether the microphone is silent.
+        muted: bool,
+        /// Its gain (to be, while it is muted), in dB, 0 or less.
+        gain_db: f32,
+    },
     /// From the backend: blocks that came too late so far, and how much of the time budget the
     /// engine used since the last such report (0…1 and more).
     Load {

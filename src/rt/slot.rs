@@ -35,6 +35,10 @@ pub struct Slot {
     /// What an effect with a memory gets of its input. It begins, and is moved, from silence: a step in
     /// its input would come out of its memory when it is heard again.
     pub feed: Ramp,
+    /// Frames until [`Slot::mix`] may begin to move: until what comes out is what goes in, and no longer
+    /// the silence that it began from. Heard earlier, it would dip the level.
+    filling: u32,
+    latency: u32,
     pub bypassed: bool,
     /// Places of the tracks that its effect listens to, a bit each.
     pub sidechain: u32,
@@ -54,6 +58,8 @@ impl Slot {
             effect: Effect::Gain(Default::default()),
             mix: Ramp::new(0.0),
             feed: Ramp::new(1.0),
+            filling: 0,
+            latency: 0,
             bypassed: false,
             sidechain: 0,
             fresh: true,
@@ -69,9 +75,32 @@ impl Slot {
             phase: Phase::Waiting,
             track,
             effect: Effect::new(kind, rate_hz),
+            latency: kind.latency_frames(rate_hz) as u32,
             memory,
             ..Slot::free()
         };
+    }
+
+    /// Whether it may be put elsewhere: once it is not heard, it gets its input no longer, within so
+    /// many frames.
+    pub fn may_move(&mut self, frames: u32) -> bool {
+        if self.fresh || !self.mix.rests_at(0.0) {
+            return self.fresh;
+        }
+        let has_memory = self.memory.1 > 0;
+        if has_memory && self.feed.target() != 0.0 {
+            self.feed.go(0.0, frames);
+        }
+        !has_memory || self.feed.rests_at(0.0)
+    }
+
+    /// Begins to get its input, within so many frames, and is heard once it has got it.
+    pub fn begin_feeding(&mut self, frames: u32) {
+        let from = if self.fresh { 0.0 } else { self.feed.value() };
+        self.feed.snap(from);
+        self.feed.go(1.0, frames);
+        let has_memory = self.memory.1 > 0;
+        self.filling = if has_memory { frames + self.latency } else { 0 };
     }
 
     /// Whether it is in a track, or about to be.
@@ -123,7 +152,12 @@ impl Slot {
                 *frame = [0.0; 2];
                 self.poisoned = true;
             }
-            let mix = self.mix.tick();
+            let mix = if self.filling == 0 {
+                self.mix.tick()
+            } else {
+                self.filling -= 1;
+                self.mix.value()
+            };
             // Exactly one or the other at the ends.
             if mix <= 0.0 {
                 *frame = dry;

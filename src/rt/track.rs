@@ -11,6 +11,9 @@ const SENDS: usize = 2 * SENDS_MAX;
 pub const CHAIN: usize = 24;
 /// 60 dB over full scale: nothing that sounds is beyond it, and what is there is no sound.
 const LOUDEST: f32 = 1000.0;
+/// 300 dB under full scale: what is below it is silence to anybody. Let through, it would become
+/// denormal on its way, and one mic of it would cost as much as four rigs.
+const QUIETEST: f32 = 1e-15;
 /// Full scale.
 const FULL: f32 = 1.0;
 
@@ -207,10 +210,11 @@ impl Meter {
 
 /// A sample that can be computed with, and whether it had to be changed.
 fn mend(sample: f32) -> (f32, bool) {
-    if sample == 0.0 || (sample.is_normal() && (-LOUDEST..=LOUDEST).contains(&sample)) {
+    let is_sound = sample == 0.0 || (sample.is_normal() && (-LOUDEST..=LOUDEST).contains(&sample));
+    if is_sound && !(-QUIETEST..=QUIETEST).contains(&sample) {
         return (sample, false);
     }
-    (0.0, true)
+    (0.0, !is_sound)
 }
 
 /// Constant power: −3 dB each at the centre.

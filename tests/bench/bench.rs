@@ -1,11 +1,15 @@
 //! `cargo bench`: what rigd costs, as ratios against a reference measured in the same run.
 //!
-//! `cargo bench -- engine`, `-- wire`, `-- instructions` run one part. Absolute figures belong to the
+//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- log`, `-- instructions` run one part. Absolute figures belong to the
 //! machine that they were measured on; ratios can be compared.
 
+#[path = "../../src/rt/tests/common/mod.rs"]
+mod common;
 mod engine;
+mod extremes;
 mod instructions;
 mod process;
+mod provenance;
 mod wire;
 
 fn main() {
@@ -23,6 +27,12 @@ fn main() {
             }
             if matches!(part, None | Some("instructions")) {
                 instructions::run();
+            }
+            if matches!(part, None | Some("extremes")) {
+                extremes::run();
+            }
+            if matches!(part, None | Some("log")) {
+                provenance::run();
             }
             if matches!(part, None | Some("wire")) {
                 wire::run();

@@ -3,10 +3,13 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use rigd_rt::command::TrackLevel;
 use rigd_rt::{Command, Engine, Inbox, Kind, Outbox, Report, TrackKind};
 
-const RATE_HZ: u32 = 48_000;
-const BLOCK: usize = 64;
+use crate::common::karaoke::{Karaoke, night};
+
+pub const RATE_HZ: u32 = 48_000;
+pub const BLOCK: usize = 64;
 const BLOCKS: usize = 4000;
 const ROUNDS: usize = 9;
 
@@ -24,7 +27,7 @@ impl Inbox for List {
 }
 
 /// Reports that nobody reads.
-struct Nowhere;
+pub struct Nowhere;
 
 impl Outbox for Nowhere {
     fn room(&self) -> usize {
@@ -38,7 +41,7 @@ impl Outbox for Nowhere {
 
 /// A rig of so many mics, each with these effects.
 struct Rig {
-    engine: Engine,
+    engine: Box<Engine>,
     input: Vec<f32>,
     left: Vec<f32>,
     right: Vec<f32>,
@@ -46,7 +49,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(mics: u8, effects: &[Kind]) -> Rig {
+    fn new(mics: u8, effects: &[Kind], input_gain: f32) -> Rig {
         let mut commands = vec![Command::AddTrack {
             track: 0,
             kind: TrackKind::Master,
@@ -80,6 +83,11 @@ impl Rig {
                 right: u8::MAX,
                 stereo: false,
             });
+            commands.push(Command::Level {
+                track,
+                level: TrackLevel::InputGain,
+                value: input_gain,
+            });
             for kind in effects {
                 add(&mut commands, track, *kind);
             }
@@ -92,7 +100,7 @@ impl Rig {
         commands.insert(0, header);
         let pool = vec![0.0; memory as usize + 1].leak();
         let mut rig = Rig {
-            engine: Engine::new(RATE_HZ, 0, pool),
+            engine: Box::new(Engine::new(RATE_HZ, 0, pool)),
             input: noise(BLOCK * 997),
             left: vec![0.0; BLOCK],
             right: vec![0.0; BLOCK],
@@ -158,28 +166,73 @@ fn nanoseconds(mut block: impl FnMut()) -> f64 {
     rounds[ROUNDS / 2]
 }
 
-/// The cases, by name: mics, and what is on each of them.
-fn cases() -> Vec<(String, u8, Vec<Kind>)> {
-    let mut cases = vec![
-        ("master and limiter".to_owned(), 0, Vec::new()),
-        ("one mic".to_owned(), 1, Vec::new()),
-        ("15 mics".to_owned(), 15, Vec::new()),
+/// Something whose blocks are computed one by one.
+type Blocks = Box<dyn FnMut()>;
+
+/// Brings the limiters to work.
+const SHOUTED: f32 = 8.0;
+
+/// So many mics with these effects and this input gain.
+fn mics(count: u8, effects: &[Kind], gain: f32) -> Blocks {
+    let mut rig = Rig::new(count, effects, gain);
+    Box::new(move || rig.block())
+}
+
+/// Four mics with the whole chain, shared reverb and echo, stereo music, limiter; four seconds of a
+/// night again and again.
+fn karaoke() -> Blocks {
+    let Karaoke { mut rig, .. } = Karaoke::new(RATE_HZ);
+    let frames = 4 * RATE_HZ as usize;
+    let inputs = night(1, RATE_HZ, frames);
+    let (mut left, mut right) = ([0.0; BLOCK], [0.0; BLOCK]);
+    let mut at = 0;
+    Box::new(move || {
+        let block: [&[f32]; crate::common::karaoke::CHANNELS] =
+            std::array::from_fn(|channel| &inputs[channel][at..at + BLOCK]);
+        rig.engine.process(
+            &block,
+            [&mut left, &mut right],
+            &mut rig.queue,
+            &mut Nowhere,
+        );
+        black_box(&left);
+        at = (at + BLOCK) % frames;
+    })
+}
+
+/// The cases, by name.
+fn cases() -> Vec<(String, Box<dyn Fn() -> Blocks>)> {
+    let mut cases: Vec<(String, Box<dyn Fn() -> Blocks>)> = vec![
+        (
+            "master and limiter".to_owned(),
+            Box::new(|| mics(0, &[], 1.0)),
+        ),
+        ("one mic".to_owned(), Box::new(|| mics(1, &[], 1.0))),
+        ("15 mics".to_owned(), Box::new(|| mics(15, &[], 1.0))),
+        (
+            "one loud mic".to_owned(),
+            Box::new(|| mics(1, &[], SHOUTED)),
+        ),
     ];
-    cases.extend(Kind::ALL.map(|kind| (format!("one mic, {}", kind.name()), 1, vec![kind])));
+    for kind in Kind::ALL {
+        let name = format!("one mic, {}", kind.name());
+        cases.push((name, Box::new(move || mics(1, &[kind], 1.0))));
+    }
+    cases.push(("full karaoke rig".to_owned(), Box::new(karaoke)));
     cases
 }
 
 /// Only computes, for a tool that counts.
 pub fn only_blocks(case: &str) {
-    if let Some((_, mics, effects)) = cases().into_iter().find(|(name, ..)| name == case) {
-        let mut rig = Rig::new(mics, &effects);
-        (0..super::instructions::BLOCKS).for_each(|_| rig.block());
+    if let Some((_, rig)) = cases().into_iter().find(|(name, _)| name == case) {
+        let mut block = rig();
+        (0..super::instructions::BLOCKS).for_each(|_| block());
     }
 }
 
 /// Names of the cases.
 pub fn names() -> Vec<String> {
-    cases().into_iter().map(|(name, ..)| name).collect()
+    cases().into_iter().map(|(name, _)| name).collect()
 }
 
 /// The table.
@@ -203,9 +256,8 @@ pub fn run() {
         1.0,
         unit / budget * 100.0
     );
-    for (name, mics, effects) in cases() {
-        let mut rig = Rig::new(mics, &effects);
-        let cost = nanoseconds(|| rig.block());
+    for (name, rig) in cases() {
+        let cost = nanoseconds(rig());
         println!(
             "{name:<24} {cost:>12.0} {:>14.2} {:>12.3}",
             cost / unit,

@@ -22,7 +22,7 @@ def test_a_change_is_acknowledged_after_its_reply(alice):
     assert data["success"] is True
     assert isinstance(data["message"], str)
     assert data["timestamp"].endswith("Z")
-    assert data["durable"] is False, "there is no log on disk yet"
+    assert data["durable"] is True
     assert "data" in data
 
 

@@ -22,7 +22,7 @@ def test_what_is_there(start):
     for mic in ("mic1", "mic2"):
         chain = kinds(mic)
         assert chain[0] == "hpf"
-        for effect in ("gate", "compressor", "eq", "deesser"):
+        for effect in ("feedback", "gate", "compressor", "eq", "deesser"):
             assert effect in chain
         assert "reverb" not in chain and "echo" not in chain
         assert tracks[mic]["sends"]["reverb"] > 0 and tracks[mic]["sends"]["echo"] > 0

@@ -2,6 +2,9 @@
 //!
 //! R. Bristow-Johnson's cookbook, as trapezoidal state-variable filters: see [`crate::section`]. A
 //! band at 0 dB is not computed, and changes no bit.
+//!
+//! A narrow band rings, and would carry its ringing along on a long way as a chirp. Such a band
+//! leaps: it is turned down to 0 dB, begins anew at the other frequency, and comes up again.
 
 use super::Context;
 use crate::Frame;
@@ -38,6 +41,11 @@ pub const PARAMS: [Param; 10] = [
     linear("high_gain_db", "High gain", -18.0, 18.0, 0.0, "dB"),
 ];
 
+/// From this on, Q times octaves to go, a band leaps.
+const LEAP: f32 = 4.0;
+/// Either half of a leap.
+const LEAP_MS: f32 = 15.0;
+
 /// What a band is told by a parameter.
 #[derive(Clone, Copy)]
 enum Role {
@@ -67,6 +75,9 @@ struct Band {
     gain_db: Ramp,
     /// In octaves, so that the bandwidth never changes at a stroke.
     q: Ramp,
+    /// Where it leaps to, in octaves, and how much of its gain is there meanwhile.
+    leap: Option<f32>,
+    presence: Ramp,
     section: Section,
     runs: bool,
 }
@@ -77,6 +88,8 @@ impl Band {
             freq: Ramp::new(libm::log2f(freq_hz)),
             gain_db: Ramp::new(0.0),
             q: Ramp::new(0.0),
+            leap: None,
+            presence: Ramp::new(1.0),
             section: Section::new(shape),
             runs: false,
         };
@@ -85,6 +98,10 @@ impl Band {
     }
 
     fn snap(&mut self, rate_hz: f32) {
+        if let Some(octaves) = self.leap.take() {
+            self.freq.snap(octaves);
+        }
+        self.presence.snap(1.0);
         self.section.snap(
             linear_of(self.freq),
             self.gain_db.value(),
@@ -94,9 +111,42 @@ impl Band {
         self.runs = !self.gain_db.rests_at(0.0);
     }
 
+    /// Moves its frequency, in octaves, or changes where it leaps to.
+    fn go(&mut self, octaves: f32, samples: u32, rate_hz: f32) {
+        if self.leap.is_some() {
+            self.leap = Some(octaves);
+        } else {
+            self.freq.go(octaves, samples);
+            self.leap_if_far(rate_hz);
+        }
+    }
+
+    /// Whether it glides to where it is going, or leaps.
+    fn leap_if_far(&mut self, rate_hz: f32) {
+        let octaves = self.freq.target() - self.freq.value();
+        let octaves = if octaves < 0.0 { -octaves } else { octaves };
+        let (q, goal) = (self.q.value(), self.q.target());
+        let narrowest = libm::exp2f(if q > goal { q } else { goal });
+        if self.leap.is_none() && octaves * narrowest > LEAP {
+            self.leap = Some(self.freq.target());
+            self.freq.snap(self.freq.value());
+            self.presence.go(0.0, leap_samples(rate_hz));
+        }
+    }
+
     fn on_grid(&mut self, rate_hz: f32) {
-        let moves = !(self.freq.is_still() && self.gain_db.is_still() && self.q.is_still());
         let is_flat = self.gain_db.rests_at(0.0);
+        if self.leap.is_some() && self.presence.rests_at(0.0) {
+            self.freq.snap(self.leap.take().unwrap_or_default());
+            self.section.reset();
+            self.section
+                .snap(linear_of(self.freq), 0.0, linear_of(self.q), rate_hz);
+            self.presence.go(1.0, leap_samples(rate_hz));
+        }
+        let moves = !(self.freq.is_still()
+            && self.gain_db.is_still()
+            && self.q.is_still()
+            && self.presence.is_still());
         if !self.runs {
             if is_flat {
                 return;
@@ -110,7 +160,8 @@ impl Band {
         self.section.flush();
         if moves || !self.section.is_at_goal() {
             let [mut freq, mut gain, mut q] = [self.freq, self.gain_db, self.q];
-            let gain_db = gain.skip(GRID);
+            let mut presence = self.presence;
+            let gain_db = gain.skip(GRID) * presence.skip(GRID);
             freq.skip(GRID);
             q.skip(GRID);
             self.section
@@ -119,6 +170,10 @@ impl Band {
             self.runs = false;
         }
     }
+}
+
+fn leap_samples(rate_hz: f32) -> u32 {
+    (LEAP_MS * 0.001 * rate_hz) as u32
 }
 
 /// What a ramp of octaves stands for.
@@ -156,9 +211,12 @@ impl Eq {
             return;
         };
         match role {
-            Role::Freq => band.freq.go(libm::log2f(value), samples),
+            Role::Freq => band.go(libm::log2f(value), samples, self.rate_hz),
             Role::Gain => band.gain_db.go(value, samples),
-            Role::Q => band.q.go(libm::log2f(value), samples),
+            Role::Q => {
+                band.q.go(libm::log2f(value), samples);
+                band.leap_if_far(self.rate_hz);
+            }
         }
         if samples == 0 {
             band.snap(self.rate_hz);
@@ -171,7 +229,12 @@ impl Eq {
             if context.on_grid {
                 band.on_grid(self.rate_hz);
             }
-            for ramp in [&mut band.freq, &mut band.gain_db, &mut band.q] {
+            for ramp in [
+                &mut band.freq,
+                &mut band.gain_db,
+                &mut band.q,
+                &mut band.presence,
+            ] {
                 ramp.skip(frames.len());
             }
             if band.runs {

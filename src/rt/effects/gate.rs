@@ -6,6 +6,12 @@
 //! Attack and release are the whole way between `range_db` down and unity. The way is an S in
 //! decibels: it has no corners, so nothing clicks. Open, what comes out is exactly what went in.
 //! Channels are linked.
+//!
+//! It takes no part in the meters' gain reduction. That is one number for a track, the deepest of
+//! its effects, and tells how hard a voice is compressed. A gate is closed most of the time: its
+//! `range_db` would stand there whenever nobody sings, in each pause, and in the window in which a
+//! word begins, and hide the few decibels that a host looks for. That it is closed shows in the
+//! track's level.
 
 use super::Context;
 use crate::Frame;

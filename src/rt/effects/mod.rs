@@ -6,6 +6,7 @@ pub mod deesser;
 pub mod duck;
 pub mod echo;
 pub mod eq;
+pub mod feedback;
 pub mod gain;
 pub mod gate;
 pub mod hpf;
@@ -15,6 +16,7 @@ pub mod reverb;
 mod testing;
 
 use crate::effect::Kind;
+use crate::report::Report;
 use crate::{Frame, Tables};
 
 /// What an effect needs to know besides its own state.
@@ -55,6 +57,8 @@ pub enum Effect {
     Limiter(limiter::Limiter),
     /// See [`duck`].
     Duck(duck::Duck),
+    /// See [`feedback`].
+    Feedback(feedback::Feedback),
 }
 
 impl Effect {
@@ -71,6 +75,7 @@ impl Effect {
             Kind::Reverb => Effect::Reverb(reverb::Reverb::new(rate_hz)),
             Kind::Limiter => Effect::Limiter(limiter::Limiter::new(rate_hz)),
             Kind::Duck => Effect::Duck(duck::Duck::new(rate_hz)),
+            Kind::Feedback => Effect::Feedback(feedback::Feedback::new(rate_hz)),
         }
     }
 
@@ -87,6 +92,7 @@ impl Effect {
             Effect::Reverb(_) => Kind::Reverb,
             Effect::Limiter(_) => Kind::Limiter,
             Effect::Duck(_) => Kind::Duck,
+            Effect::Feedback(_) => Kind::Feedback,
         }
     }
 
@@ -111,6 +117,7 @@ impl Effect {
             Effect::Reverb(effect) => effect.set(param, value, samples),
             Effect::Limiter(effect) => effect.set(param, value, samples),
             Effect::Duck(effect) => effect.set(param, value, samples),
+            Effect::Feedback(effect) => effect.set(param, value, samples),
         }
     }
 
@@ -127,6 +134,7 @@ impl Effect {
             Effect::Reverb(effect) => effect.process(frames, context),
             Effect::Limiter(effect) => effect.process(frames, context),
             Effect::Duck(effect) => effect.process(frames, &context),
+            Effect::Feedback(effect) => effect.process(frames, context),
         }
     }
 
@@ -138,6 +146,21 @@ impl Effect {
             Effect::Limiter(effect) => effect.take_reduction(),
             Effect::Duck(effect) => effect.take_reduction(),
             _ => 1.0,
+        }
+    }
+
+    /// Is told whether it is bypassed.
+    pub fn bypass(&mut self, on: bool) {
+        if let Effect::Feedback(effect) = self {
+            effect.bypass(on);
+        }
+    }
+
+    /// What the control side does not know yet of the effect in a slot.
+    pub fn take_news(&mut self, slot: u8) -> Option<Report> {
+        match self {
+            Effect::Feedback(effect) => effect.take_news(slot),
+            _ => None,
         }
     }
 

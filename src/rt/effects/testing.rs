@@ -2,6 +2,7 @@
 extern crate std;
 
 use super::{Context, Effect};
+use crate::effects::feedback::Twiddles;
 use crate::effects::limiter::TruePeak;
 use crate::{Frame, GRID, Kind, Tables};
 use std::vec;
@@ -24,6 +25,7 @@ impl Rig {
             memory: vec![0.0; kind.memory(rate_hz)],
             tables: Tables {
                 true_peak: TruePeak::new(rate_hz),
+                twiddles: Twiddles::new(),
             },
             frame: 0,
             key: 0.0,

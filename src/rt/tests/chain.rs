@@ -4,6 +4,7 @@ mod common;
 
 use common::*;
 use rigd_rt::command::TrackLevel;
+use rigd_rt::effects::limiter::MARGIN;
 use rigd_rt::{CHAIN_MAX, Command, Kind, Report, SLOTS, TrackKind};
 
 /// A chain as the control side sees it: slots in order.
@@ -105,8 +106,8 @@ impl Model {
                 Effect::Ceiling(db) => {
                     let ceiling = 10f32.powf(db / 20.0);
                     // The limiter keeps a little below its ceiling, for the moving gain.
-                    if value > ceiling * 0.985 {
-                        ceiling * 0.985
+                    if value > ceiling * MARGIN {
+                        ceiling * MARGIN
                     } else {
                         value
                     }
@@ -343,4 +344,29 @@ fn what_is_out_of_range_is_ignored() {
     rig.now(&[add_track(STEM, TrackKind::Bus)]);
     let [left, _] = rig.run_twin(&[0.5; 10_000]);
     assert!(left.iter().all(|sample| *sample == 0.5));
+}
+
+#[test]
+fn what_is_added_or_moved_does_not_dip_the_level() {
+    for (kind, dry) in [
+        (Kind::Limiter, None),
+        (Kind::Reverb, Some(0)),
+        (Kind::Echo, Some(3)),
+    ] {
+        let mut rig = Rig::desk(RATE_HZ);
+        let constant = vec![INPUT; 9_600];
+        rig.run_twin(&constant);
+        let (slot, add) = rig.effect(STEM, kind, 0);
+        let (_, gain) = rig.effect(STEM, Kind::Gain, 1);
+        let mut group = vec![add, gain];
+        group.extend(dry.map(|wet| set(slot, wet, 0.0)));
+        rig.now(&group);
+        let [added, _] = rig.run_twin(&constant);
+        rig.now(&[Command::MoveEffect { slot, position: 1 }]);
+        let [moved, _] = rig.run_twin(&constant);
+        let lowest = |signal: &[f32]| signal.iter().copied().fold(f32::MAX, f32::min);
+        let (added, moved) = (lowest(&added) / INPUT, lowest(&moved) / INPUT);
+        println!("{kind:?}: {added} when added, {moved} when moved");
+        assert!(added > 0.9999 && moved > 0.9999, "{kind:?}");
+    }
 }

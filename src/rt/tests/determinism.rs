@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::karaoke::{Karaoke, night};
 use common::*;
 use rigd_rt::{
     CHAIN_MAX, Command, Kind, PanicMode, Report, SENDS_MAX, SLOTS, TRACK_PLACES, TRACKS_MAX,
@@ -371,6 +372,48 @@ fn blocks_of_changing_size_sound_the_same_too() {
         out.extend(l);
     }
     assert!(bits(&out) == bits(&left));
+}
+
+#[test]
+fn a_full_karaoke_rig_sounds_the_same_at_every_block_size() {
+    for rate_hz in [RATE_HZ, 44_100] {
+        let frames = rate_hz as usize;
+        let inputs = night(1, rate_hz, frames);
+        let inputs = slices(&inputs);
+        let night = |block: usize| {
+            let mut karaoke = Karaoke::new(rate_hz);
+            let mut random = Random(7);
+            // Mostly odd frames, some on the grid, some at once with others.
+            let mut at = 1_000;
+            while at < frames as u64 {
+                let turn = karaoke.turn(&mut random);
+                karaoke.rig.at(at, &turn);
+                at += [0, 32, 97, 331, 1_021][random.below(5)];
+            }
+            karaoke.rig.block = block;
+            let [left, right] = karaoke.rig.run(&inputs);
+            (left, right, karaoke.rig.take_reports())
+        };
+        let (left, right, reports) = night(64);
+        assert!(left.iter().chain(&right).all(|sample| sample.is_finite()));
+        assert!(rms(&left) > 0.05 && left != right, "it hardly sounds");
+        let bits_of = [bits(&left), bits(&right)];
+        for block in [1, 16, 31, 33, 100, 128, 441, 480, 1024, 4096] {
+            let (l, r, meters) = night(block);
+            let differs = (0..frames).find(|frame| {
+                l[*frame].to_bits() != bits_of[0][*frame]
+                    || r[*frame].to_bits() != bits_of[1][*frame]
+            });
+            assert_eq!(
+                differs, None,
+                "{rate_hz} Hz, blocks of {block}: first frame"
+            );
+            assert!(
+                meters == reports,
+                "{rate_hz} Hz, blocks of {block}: reports"
+            );
+        }
+    }
 }
 
 #[test]

@@ -1,13 +1,17 @@
-//! The limiter's true peak, judged by an oversampler of our own; its latency, release and honesty.
+//! The limiter's true peak, judged by the `ebur128` crate and by an oversampler of our own; its latency,
+//! release and honesty.
 
 mod common;
 
 use common::*;
+use ebur128::{EbuR128, Mode};
+use rigd_rt::effects::limiter::MARGIN;
 use rigd_rt::{Command, Kind, Report};
 
+const RATES_HZ: [u32; 5] = [44_100, 48_000, 88_200, 96_000, 192_000];
 const FULL_DB: f64 = 24.0;
 /// What a true peak may be above its ceiling, in dB.
-const TOLERANCE_DB: f64 = 0.05;
+const TOLERANCE_DB: f64 = 0.0;
 
 /// 8× oversampling by a windowed sinc of 128 taps (Blackman-Harris): eight times longer than the
 /// limiter's own, in double precision.
@@ -37,17 +41,34 @@ impl Oversampler {
     }
 
     fn peak(&self, signal: &[f32]) -> f64 {
+        let phases = 0..self.phases.len();
+        phases
+            .flat_map(|phase| self.between(phase, signal))
+            .fold(0.0, |peak: f64, value| peak.max(value.abs()))
+    }
+
+    /// The signal so many eighths of a sample later than its samples.
+    fn between(&self, phase: usize, signal: &[f32]) -> Vec<f64> {
         let signal: Vec<f64> = std::iter::repeat_n(0.0, Self::TAPS)
             .chain(signal.iter().map(|sample| f64::from(*sample)))
             .collect();
-        let mut peak = 0.0f64;
-        for window in signal.windows(Self::TAPS) {
-            for phase in &self.phases {
-                let value: f64 = window.iter().zip(phase).map(|(s, w)| s * w).sum();
-                peak = peak.max(value.abs());
-            }
-        }
-        peak
+        let value = |window: &[f64]| {
+            let pairs = window.iter().zip(&self.phases[phase]);
+            pairs.map(|(s, w)| s * w).sum()
+        };
+        signal.windows(Self::TAPS).map(value).collect()
+    }
+
+    /// The true peak by `ebur128`, eightfold: it oversamples by four at the lower rates and less at the
+    /// higher ones, so it is told a lower rate, and given the signal once more, an eighth of a sample on.
+    fn peak_by_ebur128(&self, signal: &[f32]) -> f64 {
+        let peak = |signal: &[f32]| {
+            let mut meter = EbuR128::new(1, 44_100, Mode::TRUE_PEAK).unwrap();
+            meter.add_frames_f32(signal).unwrap();
+            meter.true_peak(0).unwrap()
+        };
+        let later: Vec<f32> = self.between(1, signal).iter().map(|s| *s as f32).collect();
+        peak(signal).max(peak(&later))
     }
 }
 
@@ -79,8 +100,9 @@ fn worst(rate_hz: u32, signals: Vec<(String, Vec<f32>)>) -> (f64, String) {
     let mut worst = (f64::MIN, String::new());
     for ceiling_db in [-1.0, -6.0] {
         for (name, signal) in &signals {
-            let over =
-                db(judge.peak(&limited(rate_hz, ceiling_db, signal))) - f64::from(ceiling_db);
+            let limited = limited(rate_hz, ceiling_db, signal);
+            let peak = judge.peak(&limited).max(judge.peak_by_ebur128(&limited));
+            let over = db(peak) - f64::from(ceiling_db);
             if over > worst.0 {
                 worst = (over, format!("{name} at {ceiling_db} dB"));
             }
@@ -95,13 +117,13 @@ fn worst(rate_hz: u32, signals: Vec<(String, Vec<f32>)>) -> (f64, String) {
 
 #[test]
 fn the_true_peak_of_sines_up_to_20_khz_stays_below_the_ceiling() {
-    for rate_hz in [44_100, 48_000, 96_000] {
+    for rate_hz in RATES_HZ {
         let mut signals = Vec::new();
         for freq in [
             50.0, 997.0, 3_000.0, 5_512.0, 8_001.0, 11_025.0, 12_000.0, 15_000.0, 18_500.0,
             20_000.0,
         ] {
-            for phase in [0.0, 0.4, std::f64::consts::FRAC_PI_4, 1.3] {
+            for phase in [0.0, std::f64::consts::FRAC_PI_4, 1.3] {
                 let signal = sine(freq, phase, 1.0, rate_hz, 4_800);
                 signals.push((format!("{freq} Hz, phase {phase}"), burst(&signal)));
             }
@@ -113,37 +135,49 @@ fn the_true_peak_of_sines_up_to_20_khz_stays_below_the_ceiling() {
 
 #[test]
 fn the_true_peak_of_squares_noise_and_steps_stays_below_the_ceiling() {
-    let mut signals = Vec::new();
-    let frames = 4_800;
-    for period in [4usize, 5, 7, 12, 48, 96, 441] {
-        let square = (0..frames).map(|at| if at % period < period / 2 { 1.0 } else { -1.0 });
-        signals.push((
-            format!("square of {period} frames"),
-            square.collect::<Vec<f32>>(),
-        ));
+    for rate_hz in RATES_HZ {
+        let mut signals = Vec::new();
+        let frames = 4_800;
+        for period in [4usize, 5, 7, 12, 48, 96, 441] {
+            let square = (0..frames).map(|at| if at % period < period / 2 { 1.0 } else { -1.0 });
+            signals.push((
+                format!("square of {period} frames"),
+                square.collect::<Vec<f32>>(),
+            ));
+        }
+        for seed in 0..6 {
+            signals.push((format!("noise {seed}"), noise(seed, frames, 1.0)));
+        }
+        // Full-scale signs at random: the most hostile there is for what lies between samples.
+        for seed in 0..4 {
+            let signs = noise(seed, frames, 1.0).into_iter().map(f32::signum);
+            signals.push((format!("signs {seed}"), signs.collect()));
+        }
+        let mut impulse = vec![0.0; frames];
+        impulse[1_500] = 1.0;
+        impulse[1_503] = -1.0;
+        signals.push(("impulses".to_owned(), impulse));
+        signals.push(("step".to_owned(), vec![1.0; frames]));
+        // A quarter of the rate at 45°: every sample 3 dB below the peak between them.
+        let quarter = f64::from(rate_hz) / 4.0;
+        let hostile = sine(quarter, std::f64::consts::FRAC_PI_4, 1.0, rate_hz, frames);
+        signals.push(("a quarter of the rate at 45 degrees".to_owned(), hostile));
+        let signals = signals.into_iter();
+        let mut signals: Vec<(String, Vec<f32>)> = signals
+            .map(|(name, signal)| (name, burst(&signal)))
+            .collect();
+        // Signs that all add up in one middle: samples far below the ceiling, and a peak above it.
+        for percent in (20..90).step_by(10) {
+            let mut quiet = vec![0.0; 2_400];
+            for index in 0..24 {
+                let size = percent as f32 * if index % 2 == 0 { 0.01 } else { -0.01 };
+                (quiet[1_200 + index], quiet[1_199 - index]) = (size, size);
+            }
+            signals.push((format!("signs that add up, {percent} %"), quiet));
+        }
+        let (over, name) = worst(rate_hz, signals);
+        assert!(over <= TOLERANCE_DB, "{over:+.3} dB: {name}");
     }
-    for seed in 0..12 {
-        signals.push((format!("noise {seed}"), noise(seed, frames, 1.0)));
-    }
-    // Full-scale signs at random: the most hostile there is for what lies between samples.
-    for seed in 0..4 {
-        let signs = noise(seed, frames, 1.0).into_iter().map(f32::signum);
-        signals.push((format!("signs {seed}"), signs.collect()));
-    }
-    let mut impulse = vec![0.0; frames];
-    impulse[1_500] = 1.0;
-    impulse[1_503] = -1.0;
-    signals.push(("impulses".to_owned(), impulse));
-    signals.push(("step".to_owned(), vec![1.0; frames]));
-    // fs/4 at 45°: every sample 3 dB below the peak between them.
-    let hostile = sine(12_000.0, std::f64::consts::FRAC_PI_4, 1.0, RATE_HZ, frames);
-    signals.push(("fs/4 at 45 degrees".to_owned(), hostile));
-    let signals = signals.into_iter();
-    let signals = signals
-        .map(|(name, signal)| (name, burst(&signal)))
-        .collect();
-    let (over, name) = worst(RATE_HZ, signals);
-    assert!(over <= TOLERANCE_DB, "{over:+.3} dB: {name}");
 }
 
 #[test]
@@ -156,7 +190,7 @@ fn no_sample_is_above_the_ceiling_while_the_ceiling_moves() {
     let goal = 10f32.powf(-12.0 / 20.0);
     assert!(peak(&left) <= 1.0);
     assert!(peak(&left[1_100..]) <= goal * 1.0001);
-    assert!(peak(&left[8_000..]) > goal * 0.97);
+    assert!(peak(&left[8_000..]) > goal * MARGIN * 0.98);
 }
 
 #[test]
@@ -251,7 +285,7 @@ fn reduction_is_reported_in_db_and_only_while_it_reduces() {
     assert_eq!(reduction(&mut rig), [0.0; 8]);
     rig.run_twin(&sine(997.0, 0.0, 2.0, RATE_HZ, 4_096));
     let found = reduction(&mut rig);
-    let expected = 6.0 + 20.0 * 2f32.log10();
+    let expected = 6.0 + 20.0 * (2.0 / MARGIN).log10();
     assert!(
         found[2..].iter().all(|db| (db - expected).abs() < 0.2),
         "{found:?}"

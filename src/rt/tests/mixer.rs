@@ -520,6 +520,22 @@ fn samples_that_nobody_can_compute_with_are_mended_and_counted() {
 }
 
 #[test]
+fn what_is_300_db_down_is_silence_and_no_fault() {
+    let mut rig = Rig::desk(RATE_HZ);
+    let [left, _] = rig.run_twin(&[2e-38, -1e-20, 9e-16, 2e-15, -0.5]);
+    assert_eq!(left, [0.0, 0.0, 0.0, 2e-15, -0.5]);
+    rig.silence(512);
+    assert_eq!(mended(&mut rig), 0);
+    // Nothing becomes denormal on its way through all effects, which would cost several times as much.
+    for kind in Kind::ALL {
+        let mut rig = Rig::with_effect(RATE_HZ, kind, &[]);
+        let [left, right] = rig.run_twin(&noise(1, 24_000, 2e-38));
+        let silent = left.iter().chain(&right).all(|s| *s == 0.0);
+        assert!(silent, "{kind:?}");
+    }
+}
+
+#[test]
 fn a_mono_input_that_names_its_channel_twice_counts_it_once() {
     let mut rig = one_mic();
     rig.now(&[Command::Input {

@@ -1,6 +1,10 @@
 //! Drives an engine as a backend would: commands at absolute frames, blocks of any size.
 #![allow(dead_code, reason = "each test file uses what it needs")]
 
+pub mod karaoke;
+pub mod room;
+pub mod voice;
+
 use std::collections::VecDeque;
 
 use rigd_rt::command::NO_CHANNEL;
@@ -48,7 +52,7 @@ impl Outbox for Shelf {
 
 /// An engine and both its rings.
 pub struct Rig {
-    pub engine: Engine,
+    pub engine: Box<Engine>,
     pub queue: Queue,
     pub shelf: Shelf,
     pub rate_hz: u32,
@@ -66,7 +70,7 @@ impl Rig {
 
     pub fn with_pool(rate_hz: u32, pool: &'static mut [f32]) -> Rig {
         Rig {
-            engine: Engine::new(rate_hz, 0, pool),
+            engine: Box::new(Engine::new(rate_hz, 0, pool)),
             queue: Queue::default(),
             shelf: Shelf {
                 reports: Vec::new(),
