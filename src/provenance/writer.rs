@@ -525,7 +525,9 @@ mod tests {
                 run: Run {
                     agent_id: "test".to_owned(),
                     epoch: "first".to_owned(),
+                    retention: Retention::default(),
                 },
+                pruner: Pruner::new(Retention::default()),
                 committed: None,
                 is_certain: true,
                 batches: 1,
@@ -585,6 +587,8 @@ mod tests {
         }];
         Batch {
             entries,
+            journal: Vec::new(),
+            stage: None,
             seq_mark: 100,
         }
     }
@@ -641,7 +645,7 @@ mod tests {
         fs::write(folder.database(), &garbage).unwrap();
         let health = Arc::clone(&appender.health);
         let (batches, waiting) = sync_channel(1);
-        batches.send(batch(2, false)).unwrap();
+        batches.send(Box::new(batch(2, false))).unwrap();
         drop(batches);
         appender.run(&waiting);
         assert_eq!(health.synced(), 0);
