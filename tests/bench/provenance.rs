@@ -62,6 +62,7 @@ impl Bench {
         let run = Run {
             agent_id: "pi-rig-01".to_owned(),
             epoch: uuid::Uuid::new_v4().to_string(),
+            retention: Default::default(),
         };
         let opened = provenance::open(&folder).expect("a temporary folder");
         let mut bench = Bench {
