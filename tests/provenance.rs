@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use rigd::config::Config;
+use rigd::provenance::prune::Retention;
 use rigd::provenance::recorder::{Circumstances, Entry, Recorder, WAITING_MAX};
 use rigd::provenance::rows::Row;
 use rigd::provenance::writer::Run;
@@ -69,6 +70,7 @@ fn run(epoch: &str) -> Run {
     Run {
         agent_id: "test".to_owned(),
         epoch: epoch.to_owned(),
+        retention: Retention::default(),
     }
 }
 
@@ -247,7 +249,7 @@ proptest! {
                 }
                 log.tick(Duration::from_millis(ms));
             }
-            log.finish(Duration::from_secs(60));
+            log.finish(Duration::from_secs(60), 0);
         }
         let found = provenance::open(&folder.0).unwrap().state.unwrap();
         prop_assert_eq!(rows(&found), rows(&state.durable()));
@@ -576,7 +578,7 @@ fn kept(folder: &Folder) -> Vec<Row> {
     for change in ask(&mut state, request) {
         log.record(&change, &by("ana"), how(1, true));
     }
-    log.finish(Duration::from_secs(1));
+    log.finish(Duration::from_secs(1), 0);
     rows(&state.durable())
 }
 
@@ -616,7 +618,7 @@ fn a_start_that_finds_the_state_as_it_is_writes_nothing_but_the_mark() {
     log.tick(Duration::from_secs(10));
     assert_eq!(log.next_due(), None);
     assert!(!log.health().unwrap().is_busy(), "nothing was handed over");
-    log.finish(Duration::from_secs(11));
+    log.finish(Duration::from_secs(11), 0);
 }
 
 #[test]
@@ -639,7 +641,7 @@ fn a_damaged_log_is_set_aside_with_what_it_holds_and_the_rig_starts() {
     let state = new_rig();
     opened
         .begin(state.durable(), 7, run("second"), true)
-        .finish(Duration::ZERO);
+        .finish(Duration::ZERO, 0);
     let aside = fs::read_dir(&folder.0).unwrap().flatten();
     let aside: Vec<_> = aside
         .filter(|file| file.file_name().to_string_lossy().contains("damaged"))
@@ -719,7 +721,7 @@ fn a_folder_that_cannot_be_made_leaves_the_rig_playable() {
     }
     log.tick(Duration::from_millis(1));
     assert_eq!(log.next_due(), None);
-    log.finish(Duration::from_millis(2));
+    log.finish(Duration::from_millis(2), 0);
 }
 
 #[test]
@@ -757,17 +759,17 @@ fn what_no_longer_fits_is_gone_from_the_log_as_well() {
             log.record(&change, &by("ana"), how(1, false));
         }
     }
-    log.finish(Duration::from_secs(1));
+    log.finish(Duration::from_secs(1), 0);
     let mut opened = provenance::open(&folder.0).unwrap();
     let found = opened.state.take().unwrap();
     // Memory for the limiter and one echo.
-    let pool = Kind::Limiter.memory(48_000) as usize + Kind::Echo.memory(48_000) as usize * 3 / 2;
+    let pool = Kind::Limiter.memory(48_000) + Kind::Echo.memory(48_000) * 3 / 2;
     let mut state = State::restore(found, opened.seq, wiring(), pool);
     let mut log = opened.begin(state.durable(), state.seq, run("second"), true);
     let (_, dropped) = state.build(wiring());
     assert_eq!(dropped, ["e1"]);
     log.record_dropped(state.next_seq(), "e1", Duration::ZERO);
-    log.finish(Duration::from_secs(1));
+    log.finish(Duration::from_secs(1), 0);
     let found = provenance::open(&folder.0).unwrap();
     assert_eq!(rows(&found.state.unwrap()), rows(&state.durable()));
     assert_eq!(found.seq, state.seq);
