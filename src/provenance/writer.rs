@@ -550,6 +550,7 @@ mod tests {
                     epoch: "first".to_owned(),
                     retention: Retention::default(),
                 },
+                pruner: Pruner::new(Retention::default()),
                 committed: None,
                 is_certain: true,
                 batches: 1,
