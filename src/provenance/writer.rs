@@ -556,7 +556,6 @@ mod tests {
                 batches: 1,
                 set_aside: 0,
                 parents: HashMap::new(),
-                pruner: Pruner::new(Retention::default()),
                 health: Arc::default(),
             }
         }
