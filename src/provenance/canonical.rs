@@ -75,9 +75,17 @@ fn put_float(text: &mut String, float: f64) {
     let _ = write!(text, "{digits}e{sign}{:02}", exponent.unsigned_abs());
 }
 
-fn put_string(text: &mut String, string: &str) {
+/// Appends the canonical text of a string.
+pub fn put_string(text: &mut String, string: &str) {
     text.push('"');
-    for c in string.chars() {
+    let mut rest = string;
+    // What is plain goes in pieces: most of it is.
+    while let Some(at) = rest.find(|c| !matches!(c, ' '..='~') || c == '"' || c == '\\') {
+        let (plain, special) = rest.split_at(at);
+        text.push_str(plain);
+        let mut chars = special.chars();
+        let Some(c) = chars.next() else { break };
+        rest = chars.as_str();
         match c {
             '"' => text.push_str("\\\""),
             '\\' => text.push_str("\\\\"),
@@ -86,7 +94,6 @@ fn put_string(text: &mut String, string: &str) {
             '\t' => text.push_str("\\t"),
             '\u{8}' => text.push_str("\\b"),
             '\u{c}' => text.push_str("\\f"),
-            ' '..='~' => text.push(c),
             _ => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     let _ = write!(text, "\\u{unit:04x}");
@@ -94,6 +101,7 @@ fn put_string(text: &mut String, string: &str) {
             }
         }
     }
+    text.push_str(rest);
     text.push('"');
 }
 

@@ -1,6 +1,8 @@
 //! Distributed Asset Identifiers:
 //! `daid:v1.0:<timestamp>:<agent_id>:<entity_type>:<entity_id>:<hash>`.
 
+use std::fmt::Write;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -64,19 +66,31 @@ fn plain(part: &str) -> String {
 
 /// `2025-01-01T12:00:00.123456+00:00`; the fraction is left out when it is zero.
 pub fn timestamp(at: Timestamp) -> String {
-    let utc = at.to_zoned(TimeZone::UTC);
-    let micros = utc.subsec_nanosecond() / 1000;
-    let whole = utc.strftime("%Y-%m-%dT%H:%M:%S");
-    if micros == 0 {
-        format!("{whole}+00:00")
-    } else {
-        format!("{whole}.{micros:06}+00:00")
+    let utc = TimeZone::UTC.to_datetime(at);
+    let (date, time) = (utc.date(), utc.time());
+    let mut text = format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
+        date.year(),
+        date.month(),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    );
+    let micros = time.subsec_nanosecond() / 1000;
+    if micros > 0 {
+        let _ = write!(text, ".{micros:06}");
     }
+    text + "+00:00"
 }
 
 /// Bytes as lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 #[cfg(test)]

@@ -382,13 +382,11 @@ mod tests {
     fn the_journal_of_older_runs_goes_before_any_event() {
         let (_folder, db, key) = log(4000);
         db.execute_batch(
-            "CREATE TABLE IF NOT EXISTS runs (epoch TEXT PRIMARY KEY);
-             CREATE TABLE IF NOT EXISTS journal (row INTEGER PRIMARY KEY, epoch TEXT);
-             INSERT INTO runs (epoch) VALUES ('old'), ('one');
-             INSERT INTO journal (epoch) SELECT 'old' FROM daid_events;
-             INSERT INTO journal (epoch) SELECT 'old' FROM daid_events;
-             INSERT INTO journal (epoch) SELECT 'old' FROM daid_events;
-             INSERT INTO journal (epoch) SELECT 'one' FROM daid_events;",
+            "INSERT INTO runs SELECT name, '', '', 0, 0, 0, 0, 0 FROM (SELECT 'old' AS name UNION SELECT 'one');
+             INSERT INTO journal (epoch, frame, seq) SELECT 'old', 0, 0 FROM daid_events;
+             INSERT INTO journal (epoch, frame, seq) SELECT 'old', 0, 0 FROM daid_events;
+             INSERT INTO journal (epoch, frame, seq) SELECT 'old', 0, 0 FROM daid_events;
+             INSERT INTO journal (epoch, frame, seq) SELECT 'one', 0, 0 FROM daid_events;",
         )
         .unwrap();
         let count = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };

@@ -1,13 +1,16 @@
 //! One row of the log: what is written, what is chained, what is read back and what a client sees. The
 //! one place that knows the columns of `daid_events`.
 
+use std::fmt::Write;
+
 use jiff::Timestamp;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Row, params};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
+use super::canonical::put_string;
 use super::chain::link;
 use super::daid::Parts;
 
@@ -125,28 +128,40 @@ impl Record {
     /// The hash that this row must carry behind a row with the hash `before`: over every column but
     /// the hash itself, in the order of the table.
     pub fn link_to(&self, before: &str) -> String {
-        let columns: [Value; 19] = [
-            json!(self.row),
-            json!(self.id),
-            json!(self.user_id),
-            json!(self.action),
-            json!(self.details),
-            json!(self.timestamp),
-            json!(self.seq_first),
-            json!(self.seq_last),
-            json!(self.epoch),
-            json!(self.monotonic_us),
-            json!(self.applied_frame),
-            json!(self.entity_type),
-            json!(self.entity_id),
-            json!(self.session_id),
-            json!(self.role),
-            json!(self.verified),
-            json!(self.address),
-            json!(self.parents),
-            json!(self.preimage),
-        ];
-        link(before, &columns.to_vec().into())
+        // The canonical JSON of a list of the columns.
+        let mut text = String::with_capacity(2 * (self.details.len() + self.preimage.len()) + 512);
+        let number = |text: &mut String, number: i64| {
+            let _ = write!(text, "{number},");
+        };
+        let string = |text: &mut String, string: &str| {
+            put_string(text, string);
+            text.push(',');
+        };
+        text.push('[');
+        number(&mut text, self.row);
+        string(&mut text, &self.id);
+        string(&mut text, &self.user_id);
+        string(&mut text, &self.action);
+        string(&mut text, &self.details);
+        string(&mut text, &self.timestamp);
+        number(&mut text, self.seq_first);
+        number(&mut text, self.seq_last);
+        string(&mut text, &self.epoch);
+        number(&mut text, self.monotonic_us);
+        match self.applied_frame {
+            Some(frame) => number(&mut text, frame),
+            None => text.push_str("null,"),
+        }
+        string(&mut text, &self.entity_type);
+        string(&mut text, &self.entity_id);
+        string(&mut text, &self.session_id);
+        string(&mut text, &self.role);
+        text.push_str(if self.verified { "true," } else { "false," });
+        string(&mut text, &self.address);
+        string(&mut text, &self.parents);
+        put_string(&mut text, &self.preimage);
+        text.push(']');
+        link(before, &text)
     }
 
     /// Whether the identifier follows from the preimage, and the preimage from the other columns.
@@ -219,5 +234,67 @@ impl Serialize for Record {
         map.serialize_entry("preimage", &self.preimage)?;
         map.serialize_entry("chain", &self.chain)?;
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provenance::canonical::canonical;
+    use serde_json::json;
+
+    #[test]
+    fn a_row_is_chained_as_the_canonical_list_of_its_columns() {
+        let mut record = Record {
+            row: 7,
+            id: "daid:v1.0:x".to_owned(),
+            user_id: "Zoë \u{1f3a4}".to_owned(),
+            action: "plugin.parameter".to_owned(),
+            details: "{\"a\":\"\\\\ \\n\"}".to_owned(),
+            timestamp: "2025-01-01T12:00:00+00:00".to_owned(),
+            seq_first: 1,
+            seq_last: 2,
+            epoch: "e".to_owned(),
+            monotonic_us: 3,
+            applied_frame: None,
+            entity_type: "track".to_owned(),
+            entity_id: "\u{7f}\u{8}\u{0}".to_owned(),
+            session_id: String::new(),
+            role: "host".to_owned(),
+            verified: true,
+            address: "::1".to_owned(),
+            parents: "[]".to_owned(),
+            preimage: "/\t\r\n".to_owned(),
+            chain: String::new(),
+        };
+        for frame in [None, Some(64)] {
+            record.applied_frame = frame;
+            record.verified = frame.is_none();
+            let columns = json!([
+                record.row,
+                record.id,
+                record.user_id,
+                record.action,
+                record.details,
+                record.timestamp,
+                record.seq_first,
+                record.seq_last,
+                record.epoch,
+                record.monotonic_us,
+                record.applied_frame,
+                record.entity_type,
+                record.entity_id,
+                record.session_id,
+                record.role,
+                record.verified,
+                record.address,
+                record.parents,
+                record.preimage,
+            ]);
+            assert_eq!(
+                record.link_to("before"),
+                link("before", &canonical(&columns))
+            );
+        }
     }
 }

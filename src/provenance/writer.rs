@@ -1,7 +1,7 @@
 //! The append thread: the only one that writes to the database. It takes one batch at a time and
 //! commits it, synced; a batch that the disk does not take is tried again until it does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -322,8 +322,9 @@ impl Appender {
         }
         let newest = head::settle(db, &self.key)?;
         let (mut rows, mut chain) = (newest.row, newest.chain);
+        let mut needed = needed(&batch.entries).into_iter();
         for entry in &batch.entries {
-            let id = match &entry.event {
+            let written = match &entry.event {
                 Some(event) => {
                     rows += 1;
                     Some(self.append(db, event, rows, &mut chain)?)
@@ -333,10 +334,13 @@ impl Appender {
             if entry.is_everything {
                 delete_others(db, &entry.rows)?;
             } else if kept == Kept::Events {
+                needed.by_ref().take(entry.rows.len()).for_each(drop);
                 continue;
             }
             for row in &entry.rows {
-                put(db, row, entry.event.as_ref(), id.as_deref())?;
+                if needed.next() == Some(true) {
+                    put(db, row, written.as_ref())?;
+                }
             }
         }
         if rows > newest.row || !newest.is_sealed {
@@ -356,14 +360,14 @@ impl Appender {
         Ok(kept)
     }
 
-    /// Writes one event as row number `row`; gives its identifier.
+    /// Writes one event as row number `row`.
     fn append(
         &mut self,
         db: &Connection,
         event: &Event,
         row: u64,
         chain: &mut String,
-    ) -> Result<String, Unusable> {
+    ) -> Result<Record, Unusable> {
         let entity = format!("{}\n{}", event.entity_type.name(), event.entity_id);
         let parents: Vec<String> = match self.parents.get(&entity) {
             Some(parent) => vec![parent.clone()],
@@ -404,12 +408,12 @@ impl Appender {
         };
         record.chain = record.link_to(chain);
         record.insert(db)?;
-        *chain = record.chain;
+        chain.clone_from(&record.chain);
         if self.parents.len() >= PARENTS_MAX {
             self.parents.clear();
         }
         self.parents.insert(entity, record.id.clone());
-        Ok(record.id)
+        Ok(record)
     }
 }
 
@@ -445,12 +449,30 @@ fn delete_others(db: &Connection, rows: &[Row]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn put(
-    db: &Connection,
-    row: &Row,
-    event: Option<&Event>,
-    daid: Option<&str>,
-) -> rusqlite::Result<()> {
+/// Which rows of the state have to be written, in order: of several for one thing the last says how it is
+/// after all of them. The first of a plugin counts too: it says who made it.
+fn needed(entries: &[Entry]) -> Vec<bool> {
+    let rows: Vec<&Row> = entries.iter().flat_map(|entry| &entry.rows).collect();
+    let mut later = HashSet::new();
+    let mut needed: Vec<bool> = rows
+        .iter()
+        .rev()
+        .map(|row| later.insert(row.name()) || row.is_deletion())
+        .collect();
+    needed.reverse();
+    let mut earlier = HashSet::new();
+    for (row, needed) in rows.iter().zip(&mut needed) {
+        if row.is_deletion() {
+            earlier.remove(&row.name());
+        } else {
+            *needed |= earlier.insert(row.name());
+        }
+    }
+    needed
+}
+
+/// Writes a row of the state. `event`: the one that changed it.
+fn put(db: &Connection, row: &Row, event: Option<&Record>) -> rusqlite::Result<()> {
     match row {
         Row::State {
             key,
@@ -465,9 +487,10 @@ fn put(
             id,
             columns: Some(columns),
         } => {
-            let session = event.map(|event| event.by.session_id.as_str());
-            let user = event.map(|event| event.by.user_id.as_str());
-            let at = event.map(|event| timestamp(event.at));
+            let session = event.map(|event| &event.session_id);
+            let user = event.map(|event| &event.user_id);
+            let at = event.map(|event| &event.timestamp);
+            let daid = event.map(|event| &event.id);
             db.prepare_cached(
                 "INSERT INTO plugin_configurations (id, track_id, name, plugin_path, bypassed, parameters,
                  substituted_for, session_id, created_by, created_at, updated_at, daid_id)

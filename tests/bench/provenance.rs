@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rigd::config::Config;
+use rigd::provenance::prune::Retention;
 use rigd::provenance::recorder::Circumstances;
 use rigd::provenance::writer::Run;
 use rigd::provenance::{self, Log, database};
@@ -62,7 +63,7 @@ impl Bench {
         let run = Run {
             agent_id: "pi-rig-01".to_owned(),
             epoch: uuid::Uuid::new_v4().to_string(),
-            retention: Default::default(),
+            retention: Retention::default(),
         };
         let opened = provenance::open(&folder).expect("a temporary folder");
         let mut bench = Bench {
