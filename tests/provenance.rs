@@ -762,7 +762,7 @@ fn what_no_longer_fits_is_gone_from_the_log_as_well() {
     let mut opened = provenance::open(&folder.0).unwrap();
     let found = opened.state.take().unwrap();
     // Memory for the limiter and one echo.
-    let pool = Kind::Limiter.memory(48_000) as usize + Kind::Echo.memory(48_000) as usize * 3 / 2;
+    let pool = Kind::Limiter.memory(48_000) + Kind::Echo.memory(48_000) * 3 / 2;
     let mut state = State::restore(found, opened.seq, wiring(), pool);
     let mut log = opened.begin(state.durable(), state.seq, run("second"), true);
     let (_, dropped) = state.build(wiring());
