@@ -14,7 +14,8 @@ pub fn canonical(value: &Value) -> String {
     text
 }
 
-fn put(text: &mut String, value: &Value) {
+/// Appends the canonical text of a value.
+pub fn put(text: &mut String, value: &Value) {
     match value {
         Value::Null => text.push_str("null"),
         Value::Bool(true) => text.push_str("true"),

@@ -5,10 +5,10 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::canonical::canonical;
+use super::canonical::{put, put_string};
 
 /// Hex digits of the hash in an identifier.
 const HASH_DIGITS: usize = 16;
@@ -35,14 +35,24 @@ pub struct Parts<'a> {
 impl Parts<'_> {
     /// What the hash is over.
     pub fn preimage(&self) -> String {
-        let mut parents = self.parents.to_vec();
+        let mut parents: Vec<&String> = self.parents.iter().collect();
         parents.sort();
-        canonical(&json!({
-            "entity_id": self.entity_id,
-            "metadata": self.metadata,
-            "operation": self.operation,
-            "parents": parents,
-        }))
+        let mut text = String::with_capacity(512);
+        text.push_str("{\"entity_id\":");
+        put_string(&mut text, self.entity_id);
+        text.push_str(",\"metadata\":");
+        put(&mut text, self.metadata);
+        text.push_str(",\"operation\":");
+        put_string(&mut text, self.operation);
+        text.push_str(",\"parents\":[");
+        for (index, parent) in parents.into_iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            put_string(&mut text, parent);
+        }
+        text.push_str("]}");
+        text
     }
 
     /// The identifier of a preimage.
@@ -96,6 +106,7 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn hash(parts: &Parts) -> String {
         let identifier = parts.identifier(&parts.preimage());
