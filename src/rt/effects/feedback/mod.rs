@@ -58,7 +58,7 @@ const ALONE_DB: f32 = 8.0;
 /// Peaks of a loop with a notch may be so far from its middle, in bins.
 const REACH: f32 = 2.0;
 /// The notches have so long to end what is this loud, in dB of full scale. What is not has time.
-const HOWLING_MS: f32 = 250.0;
+const HOWLING_MS: f32 = 215.0;
 const LOUD_DB: f32 = -30.0;
 /// A howl is seldom alone: for so long after one, sensitivity is so much higher.
 const ALARM_MS: f32 = 4000.0;
