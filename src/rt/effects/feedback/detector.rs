@@ -12,7 +12,10 @@
 //! - IMSD, magnitude slope deviation: its level rises in a straight line in dB, for a loop grows
 //!   exponentially. The attack of an instrument is steep first and flat then.
 //!
-//! All of them must hold. A steady tone is never taken for a howl, however pure it is.
+//! All of them must hold, but that a rise which is straighter and longer than anything that sings needs no
+//! more marks (often several howls begin at the same time, and stand beside each other), and that a
+//! howl may have stopped growing: then what rose as one must stand still. A tone that only is
+//! steady is never taken for a howl, however pure it is.
 
 use crate::decibel;
 

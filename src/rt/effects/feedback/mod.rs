@@ -102,7 +102,7 @@ pub struct Feedback {
     hz_a_bin: f32,
     spectra_a_second: f32,
     depth_db: f32,
-    /// In octaves of an octave.
+    /// The logarithm to base 2 of octaves.
     width: Ramp,
     life_s: f32,
     may_mute: bool,
