@@ -18,8 +18,10 @@ use super::verify::Walk;
 const CHUNK: usize = 1024;
 /// Groups of an older run's journal that go in one transaction.
 const JOURNAL_CHUNK: i64 = 8192;
-/// How often it is looked whether anything has to go, when the last look found nothing.
+/// How often it is looked whether anything has to go, when the last look found nothing...
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// ...or behind so many events, if that is sooner.
+const LOOK_EVERY_EVENTS: usize = CHUNK / 2;
 /// What a row takes besides its text: numbers, and its entries in five indexes.
 const ROW_OVERHEAD_BYTES: u64 = 160;
 
@@ -47,6 +49,8 @@ impl Retention {
 pub struct Pruner {
     retention: Retention,
     looked: Option<Instant>,
+    /// Events since then.
+    events: usize,
 }
 
 impl Pruner {
@@ -55,23 +59,35 @@ impl Pruner {
         Pruner {
             retention,
             looked: None,
+            events: 0,
         }
     }
 
-    /// Looks, if it is time, and lets one chunk go. After a commit, on the append thread.
+    /// Looks, if it is time, and lets one chunk go, or as many as the events since then would fill.
+    /// After a commit of so many events, on the append thread.
     pub fn after_commit(
         &mut self,
+        events: usize,
         db: &Connection,
         key: &Key,
         epoch: &str,
     ) -> Result<(), Unusable> {
         let now = Instant::now();
-        if self.looked.is_some_and(|looked| now < looked + LOOK_EVERY) {
+        self.events += events;
+        let is_early = self.looked.is_some_and(|looked| now < looked + LOOK_EVERY);
+        if is_early && self.events < LOOK_EVERY_EVENTS {
             return Ok(());
         }
-        let gone = prune(db, key, self.retention, epoch, Timestamp::now())?;
+        let chunks = 1 + self.events / CHUNK;
+        self.events = 0;
         // While there is more to go, the next commit brings the next chunk.
-        self.looked = (gone == 0).then_some(now);
+        self.looked = None;
+        for _ in 0..chunks {
+            if prune(db, key, self.retention, epoch, Timestamp::now())? == 0 {
+                self.looked = Some(now);
+                break;
+            }
+        }
         Ok(())
     }
 }
@@ -85,10 +101,11 @@ pub fn prune(
     epoch: &str,
     now: Timestamp,
 ) -> Result<usize, Unusable> {
-    let is_too_large = match retention.bytes_max {
-        Some(bytes_max) => used_bytes(db)? > bytes_max,
-        None => false,
+    let excess = match retention.bytes_max {
+        Some(bytes_max) => used_bytes(db)?.saturating_sub(bytes_max),
+        None => 0,
     };
+    let is_too_large = excess > 0;
     let oldest = retention.days_max.and_then(|days| {
         let age = jiff::SignedDuration::from_hours(24 * i64::from(days));
         now.checked_sub(age).ok().map(timestamp)
@@ -102,8 +119,8 @@ pub fn prune(
         gone += prune_journal(&whole, epoch)?;
     }
     if gone == 0 {
-        let bytes_max = retention.bytes_max.filter(|_| is_too_large);
-        gone += prune_events(&whole, key, bytes_max, oldest.as_deref())?;
+        let kept = retention.bytes_max.unwrap_or(0) / 2;
+        gone += prune_events(&whole, key, excess, kept, oldest.as_deref())?;
     }
     whole.commit()?;
     Ok(gone)
@@ -118,10 +135,12 @@ fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
     Ok((pages * pragma("page_size")?).max(0) as u64)
 }
 
+/// So many bytes of events go, if so many are kept, and those from before `oldest`.
 fn prune_events(
     db: &Connection,
     key: &Key,
-    bytes_max: Option<u64>,
+    excess_bytes: u64,
+    kept_bytes: u64,
     oldest: Option<&str>,
 ) -> Result<usize, Unusable> {
     let ends = Ends::read(db)?;
@@ -152,7 +171,9 @@ fn prune_events(
     // Half of what there is belongs to the events, however much else there is in the database.
     let mean = text_bytes / chunk.len().max(1) as u64 + ROW_OVERHEAD_BYTES;
     let estimate = mean * (newest - before).max(0) as u64;
-    let is_too_large = bytes_max.is_some_and(|max| estimate > max / 2);
+    let too_many = excess_bytes
+        .min(estimate.saturating_sub(kept_bytes))
+        .div_ceil(mean) as usize;
     let is_too_old = |record: &Option<Record>| match (record, oldest) {
         (Some(record), Some(oldest)) => record.timestamp.as_str() < oldest,
         (None, Some(_)) => true,
@@ -160,9 +181,10 @@ fn prune_events(
     };
     let going = chunk
         .iter()
-        .take_while(|(_, record)| is_too_large || is_too_old(record));
+        .enumerate()
+        .take_while(|(index, (_, record))| *index < too_many || is_too_old(record));
     let mut gone = 0;
-    for (row, record) in going {
+    for (_, (row, record)) in going {
         walk.step(*row, record.as_ref());
         gone += 1;
     }
@@ -203,9 +225,6 @@ fn bytes_of(record: &Record) -> u64 {
 
 /// The journal of the oldest run goes before any event does.
 fn prune_journal(db: &Connection, epoch: &str) -> Result<usize, Unusable> {
-    if !head::has_table(db, "runs")? {
-        return Ok(0);
-    }
     let run: Option<String> = db
         .query_row(
             "SELECT epoch FROM runs WHERE epoch <> ?1 ORDER BY rowid LIMIT 1",
@@ -382,11 +401,11 @@ mod tests {
     fn the_journal_of_older_runs_goes_before_any_event() {
         let (_folder, db, key) = log(4000);
         db.execute_batch(
-            "INSERT INTO runs SELECT name, '', '', 0, 0, 0, 0, 0 FROM (SELECT 'old' AS name UNION SELECT 'one');
-             INSERT INTO journal (epoch, frame, seq) SELECT 'old', 0, 0 FROM daid_events;
-             INSERT INTO journal (epoch, frame, seq) SELECT 'old', 0, 0 FROM daid_events;
-             INSERT INTO journal (epoch, frame, seq) SELECT 'old', 0, 0 FROM daid_events;
-             INSERT INTO journal (epoch, frame, seq) SELECT 'one', 0, 0 FROM daid_events;",
+            "INSERT INTO runs VALUES ('old', '1', 'null', 48000, 2, 2, 0, 0), ('one', '1', 'null', 48000, 2, 2, 0, 0);
+             INSERT INTO journal (epoch, frame, seq) SELECT 'old', 1, row FROM daid_events;
+             INSERT INTO journal (epoch, frame, seq) SELECT 'old', 2, row FROM daid_events;
+             INSERT INTO journal (epoch, frame, seq) SELECT 'old', 3, row FROM daid_events;
+             INSERT INTO journal (epoch, frame, seq) SELECT 'one', 1, row FROM daid_events;",
         )
         .unwrap();
         let count = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };

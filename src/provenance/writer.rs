@@ -226,14 +226,15 @@ impl Appender {
             }
             self.health.busy.store(false, Ordering::Release);
             self.health.news.notify_one();
-            self.prune();
+            self.prune(batch.entries.len());
         }
     }
 
     /// Lets old rows go. What cannot go now goes later.
-    fn prune(&mut self) {
+    fn prune(&mut self, events: usize) {
         let Some(db) = &self.db else { return };
-        if let Err(error) = self.pruner.after_commit(db, &self.key, &self.run.epoch) {
+        let epoch = &self.run.epoch;
+        if let Err(error) = self.pruner.after_commit(events, db, &self.key, epoch) {
             log::warn!("the log's oldest rows could not be pruned, and are later: {error}");
             self.db = None;
             self.is_certain = false;

@@ -1,7 +1,7 @@
 // One effect in a track's chain: its name, bypass, place, and a slider for each parameter.
 
 import { Slider } from "./slider.js";
-import { formatParameter, humanName, parameterScale } from "./units.js";
+import { formatHowl, formatParameter, humanName, parameterScale } from "./units.js";
 
 export class PluginCard {
   element = document.querySelector("#plugin-card").content.firstElementChild.cloneNode(true);
@@ -21,6 +21,7 @@ export class PluginCard {
     this.#trackId = track.track_id;
     this.#actions = actions;
     this.element.dataset.testid = `plugin-${this.#id}`;
+    this.#find(".notches").dataset.testid = `notches-${this.#id}`;
 
     const name = plugin.name;
     this.#name = name;
@@ -55,6 +56,9 @@ export class PluginCard {
     this.element.classList.toggle("bypassed", plugin.bypassed);
     this.#find(".bypass")?.setAttribute("aria-pressed", plugin.bypassed);
     this.#find(".by").textContent = nameOf(plugin.by);
+    const howl = formatHowl(plugin);
+    this.#find(".notches").textContent = howl;
+    this.#find(".notches").hidden = !howl;
     for (const [id, slider] of this.#sliders) slider.show(plugin.parameters[id] ?? info[id]?.default ?? 0);
   }
 

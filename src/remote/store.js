@@ -90,6 +90,9 @@ const changes = {
   "plugin.bypass": (state, data, by) =>
     withPlugin(state, data, (plugin) => ({ ...plugin, by, bypassed: data.bypass ?? data.bypassed })),
 
+  "plugin.notches": (state, { track_id, plugin_id, notches, howl_muted, howl_gain_db }) =>
+    withPlugin(state, { track_id, plugin_id }, (plugin) => ({ ...plugin, notches, howl_muted, howl_gain_db })),
+
   "rig.panic": (state, data, by) => ({ ...state, panic: panicMode(data.mode), panicBy: by }),
 
   "rig.restore": (state) => ({ ...state, panic: null, panicBy: null }),
@@ -113,7 +116,9 @@ function asTrack(track, by = null) {
 
 function asPlugin(data, by = null) {
   const { plugin_id, name, plugin_path, plugin_format, parameters = {}, parameter_info } = data;
-  return { plugin_id, name, plugin_path, plugin_format, parameters, parameter_info, bypassed: data.bypassed ?? false, by };
+  const { bypassed = false, notches = [], howl_muted = false, howl_gain_db = 0 } = data;
+  const about = { plugin_id, name, plugin_path, plugin_format, parameters, parameter_info };
+  return { ...about, bypassed, notches, howl_muted, howl_gain_db, by };
 }
 
 function reordered(plugins, { plugin_id, position, order }, by) {

@@ -82,6 +82,16 @@ export function formatParameter(value, { unit = "", min = 0, max = 1 }) {
   return `${significant(value)} ${unit}`.trim();
 }
 
+/** What a `feedback` effect does by itself: `notches: 2.31 kHz −18 dB · 440 Hz −12 dB`; nothing when it does nothing. */
+export function formatHowl({ notches, howl_muted, howl_gain_db }) {
+  const parts = [];
+  if (howl_muted) parts.push("muted: it howled");
+  else if (howl_gain_db < 0) parts.push(`turned down: ${formatDb(howl_gain_db)}`);
+  const each = ({ freq_hz, depth_db }) => `${formatParameter(freq_hz, { unit: "Hz" })} ${minus(String(-Math.round(depth_db)))} dB`;
+  if (notches.length) parts.push(`notches: ${notches.map(each).join(" · ")}`);
+  return parts.join("; ");
+}
+
 /** `room_size` -> `Room size`: for a parameter that came without a name. */
 export function humanName(id) {
   const words = id.replaceAll("_", " ");

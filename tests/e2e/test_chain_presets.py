@@ -131,8 +131,7 @@ def test_others_follow_by_ordinary_changes(start):
 
 def test_users_keep_their_own(alice, bob):
     load(alice, "warm")
-    plugin = track(alice)["plugins"][3]
-    at = {"track_id": "mic1", "plugin_id": plugin["plugin_id"]}
+    at = {"track_id": "mic1", "plugin_id": "mic1.eq"}
     alice.ask("plugin.parameter", {**at, "parameter_id": "low_gain_db", "value": 4.5})
     alice.ask("plugin.bypass", {"track_id": "mic1", "plugin_id": "mic1.gate", "bypass": True})
     before = alice.state()["seq"]

@@ -138,7 +138,7 @@ def test_a_number_that_is_not_finite(alice, at, number):
     assert alice.plugin("r")["parameters"]["wet_dry"] == 0.25
 
 
-@pytest.mark.parametrize("name", ["gain", "hpf", "gate", "compressor", "eq", "deesser", "echo", "reverb", "limiter"])
+@pytest.mark.parametrize("name", ["gain", "hpf", "gate", "compressor", "eq", "deesser", "echo", "reverb", "limiter", "feedback"])
 def test_the_ends_of_every_range_are_in_it(start, name):
     alice = start(settings=NO_LIMITS).client()
     at = alice.add(name, "p")

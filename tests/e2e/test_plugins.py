@@ -52,6 +52,13 @@ RANGES = {
         "tone_freq": (500, 16000, 4000, "Hz", "log"),
         "wet_dry": (0, 1, 0.25, "", "linear"),
     },
+    "feedback": {
+        "sensitivity": (0, 1, 0.5, "", "linear"),
+        "depth_db": (3, 40, 18, "dB", "linear"),
+        "width": (0.05, 1, 0.1, "oct", "log"),
+        "life_s": (1, 600, 60, "s", "log"),
+        "howl_mute": (0, 1, 1, "", "linear"),
+    },
     "limiter": {"ceiling_db": (-12, 0, -1, "dBTP", "linear"), "release_ms": (10, 1000, 80, "ms", "linear")},
 }
 

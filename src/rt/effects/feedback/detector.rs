@@ -12,7 +12,10 @@
 //! - IMSD, magnitude slope deviation: its level rises in a straight line in dB, for a loop grows
 //!   exponentially. The attack of an instrument is steep first and flat then.
 //!
-//! All of them must hold. A steady tone is never taken for a howl, however pure it is.
+//! All of them must hold, but that a rise which is straighter and longer than anything that sings needs no
+//! more marks (often several howls begin at the same time, and stand beside each other), and that a
+//! howl may have stopped growing: then what rose as one must stand still. A tone that only is
+//! steady is never taken for a howl, however pure it is.
 
 use crate::decibel;
 
@@ -36,6 +39,8 @@ const BELOW_LOUDEST_DB: f32 = 25.0;
 const PARTIALS: usize = 10;
 /// How exactly, in bins, a partial is where it belongs.
 const EXACT: f32 = 0.35;
+/// The same while nothing moves.
+const EXACT_STILL: f32 = 0.15;
 /// Partials nearer to each other, in bins, are not told apart.
 const LOWEST_PITCH: f32 = 3.0;
 /// The overtones of a tone that is alone are looked for so far below it, in dB.
@@ -101,6 +106,11 @@ const SLOWING: f32 = 0.05;
 /// A howl that something has ended the growth of is still for so many spectra, and within so many dB.
 const STILL: usize = 14;
 const STILL_DB: f32 = 1.0;
+/// Nothing alive stands still for so many, in whatever company: one that has grown somehow, where there
+/// was a howl before, must be one too.
+const STUCK: usize = 28;
+const STUCK_ALONE_DB: f32 = 0.0;
+const STUCK_LEVEL_DB: f32 = -30.0;
 /// Over so many spectra two poles near each other may beat, in shares of the rise and of the frequency.
 const LONG_FROM: usize = 20;
 const LONG_BEND: f32 = 0.1;
@@ -244,12 +254,13 @@ impl Detector {
         loudest.map(|(_, bin)| between_bins(power, bin))
     }
 
-    /// The peaks of the present spectrum that are howls.
+    /// The peaks of the present spectrum that are howls. `has_howled`: it did lately, and may well again.
     pub fn howls(
         &mut self,
         power: &[f32],
         history: &[f32],
         thresholds: &Thresholds,
+        has_howled: bool,
     ) -> [Option<Howl>; PEAKS] {
         let loudest_db =
             self.peaks
@@ -273,15 +284,22 @@ impl Detector {
                 continue;
             }
             let alone_db = alone_db(power, peak.bin);
-            let is_still = self.is_still(peak, history, alone_db, thresholds);
             let rise = self.rise(peak, history, alone_db, thresholds);
             peak.rose |= rise.is_some();
-            if rise.is_none() && !is_still {
-                continue;
-            }
-            let is_howl = rise.as_ref().is_some_and(|rise| rise.is_straight)
-                || (alone_db >= thresholds.neighbours_db
-                    && is_no_partial(power, peak, alone_db, thresholds));
+            let still = |span| self.is_still(peak, history, alone_db, span, thresholds);
+            // What has grown, in whatever way.
+            let grew =
+                peak.rose || (has_howled && peak.level_db - peak.lowest_db >= thresholds.rise_db);
+            let is_straight = rise.as_ref().is_some_and(|rise| rise.is_straight);
+            let is_suspect = (rise.is_some() || (peak.rose && still(STILL)))
+                && alone_db >= thresholds.neighbours_db;
+            let is_stuck = grew
+                && peak.level_db >= STUCK_LEVEL_DB
+                && alone_db >= STUCK_ALONE_DB
+                && still(STUCK);
+            let is_howl = is_straight
+                || (is_suspect && is_no_partial(power, peak, alone_db, EXACT, thresholds))
+                || (is_stuck && is_no_partial(power, peak, alone_db, EXACT_STILL, thresholds));
             if is_howl {
                 *howl = Some(Howl {
                     bin: peak.bin,
@@ -356,19 +374,20 @@ impl Detector {
         found
     }
 
-    /// Whether a peak that has risen as a howl does, as far as could be seen, stands still now.
+    /// Whether a peak has stood still for so many spectra.
     fn is_still(
         &self,
         peak: &Peak,
         history: &[f32],
         alone_db: f32,
+        span: usize,
         thresholds: &Thresholds,
     ) -> bool {
-        if !peak.rose || usize::from(peak.age) < STILL {
+        if usize::from(peak.age) < span {
             return false;
         }
-        let line = self.line(history, STILL);
-        let rise_db = line.slope_db * (STILL - 1) as f32;
+        let line = self.line(history, span);
+        let rise_db = line.slope_db * (span - 1) as f32;
         rise_db > -STILL_DB
             && line.off_db <= STILL_DB
             && line.wander <= WANDER + WANDER_IN_NOISE * noise(alone_db, thresholds)
@@ -488,7 +507,13 @@ fn alone_db(power: &[f32], bin: f32) -> f32 {
 }
 
 /// PHPR: whether no peak is exactly where the next partials would be of a tone that this is a partial of.
-fn is_no_partial(power: &[f32], peak: &Peak, alone_db: f32, thresholds: &Thresholds) -> bool {
+fn is_no_partial(
+    power: &[f32],
+    peak: &Peak,
+    alone_db: f32,
+    exact: f32,
+    thresholds: &Thresholds,
+) -> bool {
     let bin = peak.bin;
     let is_partial = |wanted: f32, by_db: f32| {
         let near = (wanted + 0.5) as usize;
@@ -503,7 +528,7 @@ fn is_no_partial(power: &[f32], peak: &Peak, alone_db: f32, thresholds: &Thresho
                 return false;
             }
             let off = between_bins(power, from + index + 1).0 - wanted;
-            off < EXACT && off > -EXACT
+            off < exact && off > -exact
         })
     };
     // Overtones are looked for as far down as anything can be seen.
@@ -511,6 +536,24 @@ fn is_no_partial(power: &[f32], peak: &Peak, alone_db: f32, thresholds: &Thresho
     let deep_db = alone_db + DEEPER_DB;
     let deep_db = most(by_db, if deep_db < DEEP_DB { deep_db } else { DEEP_DB });
     if is_partial(2.0 * bin, deep_db) || is_partial(3.0 * bin, deep_db) {
+        return false;
+    }
+    // A high partial of a low tone has the next ones on both sides, equally far.
+    let near = (bin + 0.5) as usize;
+    let above = power.get(near + 1..near + NEIGHBOURS).unwrap_or_default();
+    let mut next = (near + LOWEST_PITCH as usize, 0.0);
+    for (index, three) in above.windows(3).enumerate() {
+        let [low, middle, high] = *three else {
+            continue;
+        };
+        let at = near + 2 + index;
+        let is_far = at as f32 - bin >= LOWEST_PITCH;
+        if is_far && middle > low && middle >= high && middle > next.1 {
+            next = (at, middle);
+        }
+    }
+    let (at, level) = between_bins(power, next.0);
+    if next.1 > 0.0 && level > peak.level_db - by_db && is_partial(2.0 * bin - at, by_db) {
         return false;
     }
     !(2..=PARTIALS).any(|number| {

@@ -58,10 +58,10 @@ const ALONE_DB: f32 = 8.0;
 /// Peaks of a loop with a notch may be so far from its middle, in bins.
 const REACH: f32 = 2.0;
 /// The notches have so long to end what is this loud, in dB of full scale. What is not has time.
-const HOWLING_MS: f32 = 250.0;
+const HOWLING_MS: f32 = 215.0;
 const LOUD_DB: f32 = -30.0;
 /// A howl is seldom alone: for so long after one, sensitivity is so much higher.
-const ALARM_MS: f32 = 2000.0;
+const ALARM_MS: f32 = 4000.0;
 const ALARMED: f32 = 0.3;
 /// A howl that grows faster than this, in dB a second, will not wait for notches.
 const VIOLENT_DB: f32 = 900.0;
@@ -102,7 +102,7 @@ pub struct Feedback {
     hz_a_bin: f32,
     spectra_a_second: f32,
     depth_db: f32,
-    /// In octaves of an octave.
+    /// The logarithm to base 2 of octaves.
     width: Ramp,
     life_s: f32,
     may_mute: bool,
@@ -342,7 +342,11 @@ impl Feedback {
         for index in 0..NOTCHES {
             is_helpless |= !self.watch(index, power);
         }
-        let howls = self.detector.howls(power, history, &self.thresholds);
+        let howls = {
+            let has_howled = self.alarm > 0;
+            self.detector
+                .howls(power, history, &self.thresholds, has_howled)
+        };
         if howls.iter().any(Option::is_some) {
             if self.alarm == 0 {
                 self.judge_by(least(self.sensitivity + ALARMED, 1.0));
