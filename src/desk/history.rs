@@ -3,11 +3,19 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use super::Desk;
 use super::client::ClientId;
-use crate::rig::{Change, Request, What};
+use super::receive::answer_frames;
+use super::settle::Origin;
+use super::tell::broadcast;
+use crate::protocol::views::object;
+use crate::rig::{Change, Reject, Request, What};
 use crate::session::By;
 
 /// Changes that are held; who missed more gets a snapshot.
@@ -131,5 +139,77 @@ impl History {
             .iter()
             .filter(|(thing, (by, seq))| is_meant(thing) && *by != client && *seq > base);
         others.map(|(_, (_, seq))| *seq).max()
+    }
+}
+
+impl Desk {
+    /// Refuses what somebody else has changed after `base`.
+    pub(super) fn overtaken(
+        &self,
+        client: ClientId,
+        request: &Request,
+        base: u64,
+    ) -> Result<(), Reject> {
+        let Some(seq) = self.history.overtaken(client, request, base) else {
+            return Ok(());
+        };
+        let current_value = match request {
+            Request::PluginParameter(change) => {
+                let found = self.state.locate(&change.plugin);
+                found.ok().and_then(|(_, plugin)| {
+                    let (index, _) = plugin.parameter(&change.parameter_id)?;
+                    Some(json!(plugin.values[index]))
+                })
+            }
+            Request::PluginBypass { plugin, .. } => {
+                let found = self.state.locate(plugin);
+                found.ok().map(|(_, plugin)| json!(plugin.bypassed))
+            }
+            _ => None,
+        };
+        Err(Reject::Overtaken {
+            current_value: current_value.unwrap_or_default(),
+            seq,
+        })
+    }
+
+    /// Tells a client that comes back what it has missed, or everything anew.
+    pub(super) fn resume(
+        &mut self,
+        origin: &Origin,
+        since_seq: u64,
+        epoch: Option<&str>,
+        now: Instant,
+    ) {
+        let durable = self.is_disk_alive();
+        let is_this_run = epoch.is_none_or(|epoch| epoch == self.fixed.epoch);
+        let missed = self.history.since(since_seq).filter(|_| is_this_run);
+        let Some((missed, client)) = missed.zip(self.clients.get_mut(&origin.client)) else {
+            let frames = vec![self.snapshot(origin, now)];
+            self.frames_when_settled(origin.client, frames, false, now);
+            return;
+        };
+        let frames: Vec<Utf8Bytes> = missed
+            .filter(|past| client.interest.wants(&past.change.what))
+            .map(|past| {
+                let Past {
+                    change,
+                    by,
+                    at,
+                    applied_frame,
+                } = past;
+                broadcast(change, by, client.dialect, *at, *applied_frame)
+            })
+            .collect();
+        let data = object(json!({
+            "since_seq": since_seq, "count": frames.len(), "success": true,
+        }));
+        let kind = origin.kind.name(origin.dialect);
+        for frame in answer_frames(origin, kind, None, &data, durable) {
+            client.outbox.reply(Message::Text(frame));
+        }
+        for frame in frames {
+            client.outbox.reply(Message::Text(frame));
+        }
     }
 }

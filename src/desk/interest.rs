@@ -1,9 +1,14 @@
 //! `client.subscribe`: which changes of others a client wants to hear of.
 
+use serde_json::json;
+
+use super::Desk;
+use super::settle::Origin;
 use crate::protocol::Kind;
 use crate::protocol::encode::kind_of;
+use crate::protocol::views::object;
 use crate::provenance::event::{EntityType, entity};
-use crate::rig::What;
+use crate::rig::{Reject, What};
 
 /// Absent: everything. A change is told when it fits all that is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,5 +56,24 @@ impl Interest {
                 .is_none_or(|list| list.iter().any(|wanted| wanted == id))
         };
         holds(&self.track_ids, track_id) && holds(&self.plugin_ids, plugin_id)
+    }
+}
+
+impl Desk {
+    /// Notes what a client wants to hear of.
+    pub(super) fn subscribe(&mut self, origin: &Origin, interest: Interest) -> Result<(), Reject> {
+        let names = |types: &Vec<Kind>| -> Vec<&str> {
+            types.iter().map(|kind| kind.name(origin.dialect)).collect()
+        };
+        let data = object(json!({
+            "track_ids": interest.track_ids,
+            "plugin_ids": interest.plugin_ids,
+            "types": interest.types.as_ref().map(names),
+            "success": true,
+        }));
+        if let Some(client) = self.clients.get_mut(&origin.client) {
+            client.interest = interest;
+        }
+        self.say(origin, &data)
     }
 }

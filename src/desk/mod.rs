@@ -11,7 +11,8 @@
 //! | `repeats.rs` | messages that come again |
 //! | `interest.rs` | which changes a client wants to hear of |
 //! | `reading.rs` | questions about the log |
-//! | `settle.rs` | a group is applied: replies, broadcasts, acks |
+//! | `settle.rs` | a group is applied: replies, acks, views |
+//! | `tell.rs` | what everyone else is told |
 //! | `howls.rs` | what `feedback` effects do by themselves |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
@@ -26,6 +27,7 @@ mod reading;
 mod receive;
 mod repeats;
 mod settle;
+mod tell;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

@@ -8,9 +8,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::Desk;
 use super::client::{By, Client, ClientId, Meters, Resync};
-use super::history::Past;
 use super::interest::Interest;
-use super::repeats::Known;
 use super::settle::{Answer, BatchEcho, Origin, Settling, Waiting, ack, own_id, reply_as};
 use crate::protocol::decode::Batch;
 use crate::protocol::encode::{self, Success};
@@ -132,92 +130,6 @@ impl Desk {
             }
             self.refuse(&origin, &reject);
         }
-    }
-
-    /// Whether the same user has sent this before; then it is answered, or will be.
-    fn is_repeated(&mut self, origin: &Origin, now: Instant) -> bool {
-        match self.repeats.look_up(origin, now) {
-            Known::New => false,
-            Known::Waits => true,
-            Known::Answered(given) => {
-                self.answer_again(origin, &given);
-                true
-            }
-        }
-    }
-
-    /// Refuses what somebody else has changed after `base`.
-    fn overtaken(&self, client: ClientId, request: &Request, base: u64) -> Result<(), Reject> {
-        let Some(seq) = self.history.overtaken(client, request, base) else {
-            return Ok(());
-        };
-        let current_value = match request {
-            Request::PluginParameter(change) => {
-                let found = self.state.locate(&change.plugin);
-                found.ok().and_then(|(_, plugin)| {
-                    let (index, _) = plugin.parameter(&change.parameter_id)?;
-                    Some(json!(plugin.values[index]))
-                })
-            }
-            Request::PluginBypass { plugin, .. } => {
-                let found = self.state.locate(plugin);
-                found.ok().map(|(_, plugin)| json!(plugin.bypassed))
-            }
-            _ => None,
-        };
-        Err(Reject::Overtaken {
-            current_value: current_value.unwrap_or_default(),
-            seq,
-        })
-    }
-
-    /// Tells a client that comes back what it has missed, or everything anew.
-    fn resume(&mut self, origin: &Origin, since_seq: u64, epoch: Option<&str>, now: Instant) {
-        let is_this_run = epoch.is_none_or(|epoch| epoch == self.fixed.epoch);
-        let missed = self.history.since(since_seq).filter(|_| is_this_run);
-        let Some((missed, client)) = missed.zip(self.clients.get_mut(&origin.client)) else {
-            let frames = vec![self.snapshot(origin, now)];
-            self.frames_when_settled(origin.client, frames, false, now);
-            return;
-        };
-        let frames: Vec<Utf8Bytes> = missed
-            .filter(|past| client.interest.wants(&past.change.what))
-            .map(|past| {
-                let Past {
-                    change,
-                    by,
-                    at,
-                    applied_frame,
-                } = past;
-                super::settle::broadcast(change, by, client.dialect, *at, *applied_frame)
-            })
-            .collect();
-        let data = object(json!({
-            "since_seq": since_seq, "count": frames.len(), "success": true,
-        }));
-        let kind = origin.kind.name(origin.dialect);
-        for frame in answer_frames(origin, kind, None, &data, true) {
-            client.outbox.reply(Message::Text(frame));
-        }
-        for frame in frames {
-            client.outbox.reply(Message::Text(frame));
-        }
-    }
-
-    fn subscribe(&mut self, origin: &Origin, interest: Interest) -> Result<(), Reject> {
-        let names = |types: &Vec<Kind>| -> Vec<&str> {
-            types.iter().map(|kind| kind.name(origin.dialect)).collect()
-        };
-        let data = object(json!({
-            "track_ids": interest.track_ids,
-            "plugin_ids": interest.plugin_ids,
-            "types": interest.types.as_ref().map(names),
-            "success": true,
-        }));
-        if let Some(client) = self.clients.get_mut(&origin.client) {
-            client.interest = interest;
-        }
-        self.say(origin, &data)
     }
 
     /// A frame from a client that is not text.
@@ -542,7 +454,7 @@ impl Desk {
         Ok(data)
     }
 
-    fn snapshot(&self, origin: &Origin, now: Instant) -> Utf8Bytes {
+    pub(super) fn snapshot(&self, origin: &Origin, now: Instant) -> Utf8Bytes {
         let data = views::snapshot(
             &self.state,
             &self.fixed.epoch,
@@ -675,7 +587,7 @@ impl Desk {
         self.frames_when_settled(origin.client, frames, false, now);
     }
 
-    fn frames_when_settled(
+    pub(super) fn frames_when_settled(
         &mut self,
         client: ClientId,
         frames: Vec<Utf8Bytes>,
@@ -734,7 +646,7 @@ impl Client {
 }
 
 /// A reply, and the `ack` behind it if one is wanted.
-fn answer_frames<F: encode::Fields>(
+pub(super) fn answer_frames<F: encode::Fields>(
     origin: &Origin,
     kind: &str,
     seq: Option<u64>,

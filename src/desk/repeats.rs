@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
+use super::Desk;
 use super::settle::Origin;
 
 /// How long an answer is remembered.
@@ -134,4 +135,18 @@ impl Repeats {
 fn name(origin: &Origin) -> Option<Name> {
     let key = origin.idempotency_key.clone()?;
     Some((origin.by.user_id.clone(), key))
+}
+
+impl Desk {
+    /// Whether the same user has sent this before; then it is answered, or will be.
+    pub(super) fn is_repeated(&mut self, origin: &Origin, now: Instant) -> bool {
+        match self.repeats.look_up(origin, now) {
+            Known::New => false,
+            Known::Waits => true,
+            Known::Answered(given) => {
+                self.answer_again(origin, &given);
+                true
+            }
+        }
+    }
 }

@@ -369,6 +369,14 @@ fn notches_are_as_deep_and_wide_as_stated() {
     }
 }
 
+/// What a microphone takes in of a signal: what is 300 dB down is silence.
+fn audible(mut signal: Vec<f32>) -> Vec<f32> {
+    for sample in signal.iter_mut().filter(|sample| sample.abs() <= 1e-15) {
+        *sample = 0.0;
+    }
+    signal
+}
+
 #[test]
 fn a_notch_goes_deeper_in_steps_and_leaves_after_its_life() {
     let (mut rig, reports) = with_notch(1500.0, &[(LIFE_S, 1.0), (DEPTH_DB, 30.0)]);
@@ -383,7 +391,7 @@ fn a_notch_goes_deeper_in_steps_and_leaves_after_its_life() {
     let seconds = f64::from(gone) / 48e3;
     println!("life 1 s: gone {seconds:.2} s after its last howl");
     assert!((1.3..1.6).contains(&seconds));
-    let test = sine(1500.0, 0.0, 0.01, RATE_HZ, 4800);
+    let test = audible(sine(1500.0, 0.0, 0.01, RATE_HZ, 4800));
     let [left, _] = rig.run_twin(&test);
     assert!(
         bits(&left[1..]) == bits(&test[1..]),
@@ -411,7 +419,7 @@ fn bypassing_it_clears_it() {
         on: false,
     }]);
     rig.run_twin(&pause(0.5));
-    let test = sine(800.0, 0.0, 0.01, RATE_HZ, 4800);
+    let test = audible(sine(800.0, 0.0, 0.01, RATE_HZ, 4800));
     let [left, _] = rig.run_twin(&test);
     assert!(bits(&left[1..]) == bits(&test[1..]));
 }
@@ -424,7 +432,7 @@ fn the_last_resort_mutes_and_gives_back() {
     let reports = rig.take_reports();
     assert!(is_muted(&reports));
     let gain = |rig: &mut Rig| {
-        let test = sine(300.0, 0.0, 0.01, RATE_HZ, 4800);
+        let test = audible(sine(300.0, 0.0, 0.01, RATE_HZ, 4800));
         let [left, _] = rig.run_twin(&test);
         db(amplitude(&left[2400..], 300.0, RATE_HZ) / 0.01)
     };
@@ -553,7 +561,7 @@ fn extremes_and_rubbish_do_no_harm() {
             on: false,
         }]);
         rig.silence(4800);
-        let test = sine(440.0, 0.0, 0.1, RATE_HZ, 4800);
+        let test = audible(sine(440.0, 0.0, 0.1, RATE_HZ, 4800));
         let [left, _] = rig.run_twin(&test);
         assert!(bits(&left[1..]) == bits(&test[1..]));
     }
