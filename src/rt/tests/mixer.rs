@@ -500,7 +500,8 @@ fn samples_that_nobody_can_compute_with_are_mended_and_counted() {
             } else {
                 mono_input(MIC, 0)
             }];
-            for kind in kinds {
+            // A sine that swells in echo and reverb and then stands still is a howl, for what hears those.
+            for kind in kinds.iter().filter(|kind| **kind != Kind::Feedback) {
                 group.push(rig.effect(MIC, *kind, 8).1);
             }
             group.push(rig.effect(MASTER, Kind::Limiter, 0).1);
