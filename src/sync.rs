@@ -3,9 +3,9 @@
 //! Frames leave in the order they came. What a client asked for (replies, errors, acks, snapshots)
 //! is never dropped: its connection stops reading requests while [`REPLIES_MAX`] of them, or
 //! [`REPLIES_BYTES_MAX`] bytes, wait.
-//! Changes of others coalesce by parameter once a backlog has formed (but not across a reply: what a
-//! reply says agrees with what was heard before it), and past the bound all of them give way to one
-//! fresh snapshot. Meters are replaced by newer ones.
+//! Changes of others coalesce by parameter once a backlog has formed (but not across an answer that
+//! tells of the state: it agrees with what was heard before it), and past the bound all of them give way
+//! to one fresh snapshot. Meters are replaced by newer ones.
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
@@ -25,6 +25,8 @@ pub type Key = u64;
 enum What {
     /// Never dropped.
     Reply,
+    /// The same, and it tells of the state.
+    State,
     /// Somebody else's change.
     Change(Option<Key>),
     /// Meters.
@@ -48,7 +50,7 @@ pub struct Outbox {
     replies_bytes: usize,
     /// Entries whose message is gone.
     blanks: usize,
-    /// Where a parameter's newest change waits, if no reply waits behind it.
+    /// Where a parameter's newest change waits, if nothing that tells of the state waits behind it.
     newest: HashMap<Key, u64>,
     droppable: Option<u64>,
     is_lagging: bool,
@@ -75,10 +77,17 @@ impl Outbox {
 
     /// What the client asked for.
     pub fn reply(&mut self, message: Message) {
-        self.newest.clear();
         self.replies += 1;
         self.replies_bytes += message.len();
         self.push(message, What::Reply);
+    }
+
+    /// What the client asked for, when it tells of the state.
+    pub fn state(&mut self, message: Message) {
+        self.newest.clear();
+        self.replies += 1;
+        self.replies_bytes += message.len();
+        self.push(message, What::State);
     }
 
     /// Somebody else's change; `key` when it is a parameter's value.
@@ -129,7 +138,7 @@ impl Outbox {
                 self.entries.shrink_to_fit();
             }
             match entry.what {
-                What::Reply => {
+                What::Reply | What::State => {
                     self.replies -= 1;
                     self.replies_bytes -= entry.message.as_ref().map_or(0, Message::len);
                 }
@@ -222,11 +231,11 @@ impl Outbox {
         self.droppable = None;
         for (number, entry) in (self.first..).zip(&self.entries) {
             match entry.what {
-                What::Reply => self.newest.clear(),
+                What::Reply | What::Change(None) => {}
+                What::State => self.newest.clear(),
                 What::Change(Some(key)) => {
                     self.newest.insert(key, number);
                 }
-                What::Change(None) => {}
                 What::Droppable => self.droppable = Some(number),
             }
         }
@@ -288,17 +297,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_heard_before_a_reply_is_not_older_than_the_reply() {
+    fn what_was_heard_before_a_snapshot_is_not_older_than_the_snapshot() {
         let mut outbox = Outbox::new(1000);
         for step in 0..100 {
             outbox.change(text(&format!("other {step}")), None);
         }
         outbox.change(text("a1"), Some(1));
-        outbox.reply(text("snapshot with a1"));
-        for step in 2..10 {
+        outbox.state(text("snapshot with a1"));
+        outbox.change(text("a2"), Some(1));
+        outbox.reply(text("a reply"));
+        for step in 3..10 {
             outbox.change(text(&format!("a{step}")), Some(1));
         }
-        assert_eq!(drain(&mut outbox)[100..], ["a1", "snapshot with a1", "a9"]);
+        let heard = drain(&mut outbox);
+        assert_eq!(heard[100..], ["a1", "snapshot with a1", "a reply", "a9"]);
     }
 
     #[test]

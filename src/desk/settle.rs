@@ -285,7 +285,7 @@ impl Desk {
                 }
                 frames
                     .into_iter()
-                    .for_each(|frame| client.outbox.reply(Message::Text(frame)));
+                    .for_each(|frame| client.outbox.state(Message::Text(frame)));
                 return;
             }
         };

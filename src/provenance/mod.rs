@@ -44,7 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rigd_rt::Command;
+use rigd_rt::{Command, GROUP_MAX};
 use rusqlite::Connection;
 
 use crate::backend::Format;
@@ -370,6 +370,19 @@ impl Log {
             return;
         }
         self.last_frame = frame;
+        // What took effect at one frame is one group again.
+        if let Some(Group {
+            frame: at,
+            seq: newest,
+            commands: Some(earlier),
+        }) = self.journal.last_mut()
+            && *at == frame
+            && earlier.len() + commands.len() <= GROUP_MAX
+        {
+            *newest = seq;
+            earlier.extend(commands);
+            return;
+        }
         let is_full = self.journal.len() == journal::WAITING_MAX;
         self.journal.push(Group {
             frame,
