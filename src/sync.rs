@@ -8,6 +8,7 @@
 //! to one fresh snapshot. Meters are replaced by newer ones.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::task::Waker;
 
 use tokio_tungstenite::tungstenite::Message;
@@ -21,6 +22,26 @@ const COALESCE_FROM: usize = 64;
 
 /// Names a parameter for coalescing: a hash of plugin and parameter.
 pub type Key = u64;
+
+/// A key is a hash already.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes
+            .iter()
+            .for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
 
 enum What {
     /// Never dropped.
@@ -51,7 +72,7 @@ pub struct Outbox {
     /// Entries whose message is gone.
     blanks: usize,
     /// Where a parameter's newest change waits, if nothing that tells of the state waits behind it.
-    newest: HashMap<Key, u64>,
+    newest: HashMap<Key, u64, BuildHasherDefault<AsIs>>,
     droppable: Option<u64>,
     is_lagging: bool,
     waker: Option<Waker>,
@@ -68,7 +89,7 @@ impl Outbox {
             replies: 0,
             replies_bytes: 0,
             blanks: 0,
-            newest: HashMap::new(),
+            newest: HashMap::default(),
             droppable: None,
             is_lagging: false,
             waker: None,

@@ -13,7 +13,9 @@ use super::process::Server;
 const BLOCK: u32 = 64;
 const PERIOD: Duration = Duration::from_nanos(64 * 1_000_000_000 / 48_000);
 const LATENCY_MESSAGES: usize = 3000;
-const MESSAGES: usize = 60_000;
+const MESSAGES: usize = 200_000;
+/// Rounds, of which the middle one by its ratio counts.
+const ROUNDS: usize = 7;
 const IDLE_CLIENTS: usize = 200;
 
 type Socket = WebSocketStream<TcpStream>;
@@ -193,8 +195,14 @@ pub fn run() {
         println!("\nMessages each second, answered");
         println!("{:<14} {:>10} {:>10} {:>8}", "", "echo", "rigd", "ratio");
         for (connections, window) in [(1, 512), (16, 64)] {
-            let bare = per_second(&echo, connections, window).await;
-            let ours = per_second(&rigd, connections, window).await;
+            // In turns, since these machines are noisy.
+            let mut rounds = Vec::new();
+            for _ in 0..ROUNDS {
+                let bare = per_second(&echo, connections, window).await;
+                rounds.push((bare, per_second(&rigd, connections, window).await));
+            }
+            rounds.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
+            let (bare, ours) = rounds[ROUNDS / 2];
             println!(
                 "{:<14} {bare:>10.0} {ours:>10.0} {:>8.2}",
                 format!("{connections} connections"),
