@@ -10,6 +10,7 @@
 //! | room | what |
 //! |---|---|
 //! | [`cli`], [`config`], [`log`], [`run`] | the command line, the settings, the log; what wires everything |
+//! | [`systemd`] | readiness, watchdog and status, for systemd |
 //! | [`server`], [`remote`] | sockets and HTTP; the page |
 //! | [`protocol`] | bytes ↔ messages, in all dialects |
 //! | [`session`] | who may do what, and how much |
@@ -50,6 +51,7 @@ pub mod run;
 pub mod server;
 pub mod session;
 pub mod sync;
+pub mod systemd;
 pub mod telemetry;
 pub mod ticker;
 pub mod voice;

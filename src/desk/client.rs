@@ -16,6 +16,13 @@ use crate::sync::Outbox;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub(super) u64);
 
+impl ClientId {
+    /// For the log.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// Where the snapshot is that a lagging client is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resync {

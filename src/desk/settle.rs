@@ -299,6 +299,7 @@ impl Desk {
         }
         let ticket = self.record(&changes, settled.at, applied_frame, now);
         for (change, by) in &changes.changes {
+            log::debug!(seq = change.seq; "change {} by {}", change.seq, by.user_id);
             self.history.push(Past {
                 change: change.clone(),
                 by: Arc::clone(by),
