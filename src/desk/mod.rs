@@ -5,7 +5,10 @@
 //! |---|---|
 //! | `mod.rs` | the desk, and its clock tick |
 //! | `client.rs` | one connection, as the desk knows it |
+//! | `greet.rs` | connections come and go, and say who they are |
 //! | `receive.rs` | a message comes in |
+//! | `change.rs` | what becomes of an accepted change |
+//! | `look.rs` | what is shown of the state |
 //! | `handover.rs` | groups on their way to the engine |
 //! | `history.rs` | what has just happened, for those who come back |
 //! | `repeats.rs` | messages that come again |
@@ -18,11 +21,14 @@
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
 //! when the engine has applied it; [`Desk::tick`] moves everything that waits for time or engine.
 
+mod change;
 mod client;
+mod greet;
 mod handover;
 mod history;
 mod howls;
 mod interest;
+mod look;
 mod reading;
 mod receive;
 mod repeats;
