@@ -5,7 +5,8 @@
 //! [`REPLIES_BYTES_MAX`] bytes, wait.
 //! Changes of others coalesce by parameter once a backlog has formed (but not across an answer that
 //! tells of the state: it agrees with what was heard before it), and past the bound all of them give way
-//! to one fresh snapshot. Meters are replaced by newer ones.
+//! to one fresh snapshot. Meters and
+//! presence are replaced by newer ones.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -50,8 +51,17 @@ enum What {
     State,
     /// Somebody else's change.
     Change(Option<Key>),
-    /// Meters.
-    Droppable,
+    /// Of which only the newest is worth anything.
+    Latest(Latest),
+}
+
+/// What is worth nothing once there is a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latest {
+    /// How loud it is.
+    Meters,
+    /// Who is here.
+    Presence,
 }
 
 struct Entry {
@@ -73,7 +83,8 @@ pub struct Outbox {
     blanks: usize,
     /// Where a parameter's newest change waits, if nothing that tells of the state waits behind it.
     newest: HashMap<Key, u64, BuildHasherDefault<AsIs>>,
-    droppable: Option<u64>,
+    /// By [`Latest`].
+    latest: [Option<u64>; 2],
     is_lagging: bool,
     waker: Option<Waker>,
 }
@@ -90,7 +101,7 @@ impl Outbox {
             replies_bytes: 0,
             blanks: 0,
             newest: HashMap::default(),
-            droppable: None,
+            latest: [None; 2],
             is_lagging: false,
             waker: None,
         }
@@ -134,12 +145,12 @@ impl Outbox {
     }
 
     /// Something that is worth nothing once there is a newer one.
-    pub fn droppable(&mut self, message: Message) {
-        if let Some(older) = self.droppable.take() {
+    pub fn latest(&mut self, which: Latest, message: Message) {
+        if let Some(older) = self.latest[which as usize].take() {
             self.blank(older);
         }
-        self.droppable = Some(self.first + self.entries.len() as u64);
-        self.push(message, What::Droppable);
+        self.latest[which as usize] = Some(self.first + self.entries.len() as u64);
+        self.push(message, What::Latest(which));
     }
 
     /// The next reply is the snapshot that a lagging client was promised; behind it, it hears
@@ -163,8 +174,9 @@ impl Outbox {
                     self.replies -= 1;
                     self.replies_bytes -= entry.message.as_ref().map_or(0, Message::len);
                 }
-                What::Droppable => {
-                    self.droppable = self.droppable.filter(|newest| *newest != number)
+                What::Latest(which) => {
+                    let newest = &mut self.latest[which as usize];
+                    *newest = newest.filter(|newest| *newest != number);
                 }
                 What::Change(key) if entry.message.is_some() => {
                     self.changes -= 1;
@@ -249,7 +261,7 @@ impl Outbox {
         self.entries.retain(|entry| entry.message.is_some());
         self.blanks = 0;
         self.newest.clear();
-        self.droppable = None;
+        self.latest = [None; 2];
         for (number, entry) in (self.first..).zip(&self.entries) {
             match entry.what {
                 What::Reply | What::Change(None) => {}
@@ -257,7 +269,7 @@ impl Outbox {
                 What::Change(Some(key)) => {
                     self.newest.insert(key, number);
                 }
-                What::Droppable => self.droppable = Some(number),
+                What::Latest(which) => self.latest[which as usize] = Some(number),
             }
         }
     }
@@ -351,13 +363,16 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_meters_wait() {
+    fn of_meters_and_presence_only_the_newest_wait() {
         let mut outbox = Outbox::new(100);
         for step in 0..50 {
-            outbox.droppable(text(&format!("meters {step}")));
+            outbox.latest(Latest::Meters, text(&format!("meters {step}")));
+            if step % 20 == 0 {
+                outbox.latest(Latest::Presence, text(&format!("presence {step}")));
+            }
         }
-        assert_eq!(drain(&mut outbox), ["meters 49"]);
-        outbox.droppable(text("again"));
+        assert_eq!(drain(&mut outbox), ["presence 40", "meters 49"]);
+        outbox.latest(Latest::Meters, text("again"));
         assert_eq!(drain(&mut outbox), ["again"]);
     }
 

@@ -16,6 +16,8 @@
 //! | `reading.rs` | questions about the log |
 //! | `settle.rs` | a group is applied: replies, acks, views |
 //! | `tell.rs` | what everyone else is told |
+//! | `people.rs` | who is here, and what a host does about it |
+//! | `pairing.rs` | codes, and tokens for them |
 //! | `howls.rs` | what `feedback` effects do by themselves |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
@@ -29,6 +31,8 @@ mod history;
 mod howls;
 mod interest;
 mod look;
+mod pairing;
+mod people;
 mod reading;
 mod receive;
 mod repeats;
@@ -45,6 +49,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use client::Resync;
 pub use client::{Client, ClientId};
+pub use pairing::Lookup;
 
 use crate::backend::{Format, Wanted};
 use crate::batcher::Batcher;
@@ -56,11 +61,13 @@ use crate::rig::batch::ParamKey;
 use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{self, State};
 use crate::ring::ControlEnds;
-use crate::session::Role;
+use crate::session::{Door, Role};
+use crate::sync::Latest;
 use crate::telemetry::Telemetry;
 use handover::Handover;
 use history::History;
 use howls::Howls;
+use people::Presence;
 use reading::Questions;
 use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
@@ -111,6 +118,9 @@ pub struct Desk {
     /// In the order of their tickets.
     acks: VecDeque<OwedAck>,
     questions: Questions,
+    door: Door,
+    presence: Presence,
+    people_looked_at: Option<Instant>,
     telemetry: Telemetry,
     backend_trouble: Option<String>,
     started: Instant,
@@ -135,6 +145,9 @@ impl Desk {
             log: None,
             acks: VecDeque::new(),
             questions: Questions::default(),
+            door: Door::closed(),
+            presence: Presence::default(),
+            people_looked_at: None,
             telemetry: Telemetry::default(),
             backend_trouble: None,
             started: Instant::now(),
@@ -245,6 +258,7 @@ impl Desk {
         self.send_views(now);
         self.send_howls(now);
         self.send_meters(now);
+        self.look_after_people(now);
         if let Some(log) = &mut self.log {
             log.tick(now.saturating_duration_since(self.started));
         }
@@ -269,6 +283,7 @@ impl Desk {
             .chain(meters)
             .chain(views)
             .chain(self.howls.due())
+            .chain(self.presence.due(self.clients.len()))
             .chain(log)
             .min();
         let idle = now + IDLE_LOOK_EVERY;
@@ -375,7 +390,7 @@ impl Desk {
                     &protocol::meters::json(frame, tracks),
                 ))
             };
-            client.outbox.droppable(message);
+            client.outbox.latest(Latest::Meters, message);
         }
     }
 
@@ -406,6 +421,7 @@ impl Desk {
             troubles.push(engine.to_owned());
         }
         troubles.extend(self.backend_trouble.clone());
+        troubles.extend(self.door.trouble.clone());
         troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
         troubles
     }

@@ -12,6 +12,7 @@ use crate::protocol::views::{Parameters, kind_name};
 use crate::rig::state::builtin_path;
 use crate::rig::{Durable, Track, What};
 use crate::session::By;
+use crate::session::people::Person;
 
 /// What kind of thing an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum EntityType {
     Plugin,
     /// A track.
     Track,
+    /// People.
+    Session,
     /// The rig as a whole.
     Configuration,
 }
@@ -30,6 +33,7 @@ impl EntityType {
         match self {
             EntityType::Plugin => "plugin_processing",
             EntityType::Track => "track",
+            EntityType::Session => "session",
             EntityType::Configuration => "configuration",
         }
     }
@@ -58,6 +62,27 @@ pub struct Event {
     pub applied_frame: Option<u64>,
     /// What changed, and whose change it is.
     pub metadata: Value,
+}
+
+/// Something about people, which is no change of the rig: it has no number of its own, and carries that of
+/// the newest change before it.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// `session.role`, …
+    pub operation: &'static str,
+    /// About whom.
+    pub subject: String,
+    /// No code, no token.
+    pub details: Value,
+    /// What is said of them from now on.
+    pub person: Option<Person>,
+}
+
+impl Notice {
+    /// The subject as the id of an entity, which may hold no colon.
+    pub fn entity_id(&self) -> String {
+        self.subject.replace(':', "_")
+    }
 }
 
 /// Where the rig as a whole is meant.

@@ -53,6 +53,7 @@ use crate::rig::{Change, Durable, What};
 use crate::session::By;
 use chain::Key;
 use database::Unusable;
+use event::Notice;
 use journal::{Group, Stage};
 use query::Ask;
 use reader::{Answer, Reader};
@@ -342,6 +343,20 @@ impl Log {
     pub fn record(&mut self, change: &Change, by: &Arc<By>, how: Circumstances) -> Option<u64> {
         self.seq = self.seq.max(change.seq);
         let ticket = self.recorder.record(change, by, how);
+        if let Some(ticket) = ticket.filter(|_| how.is_awaited) {
+            self.wanted = ticket;
+        }
+        ticket
+    }
+
+    /// Records something about people. The ticket as of [`Log::record`].
+    pub fn record_notice(
+        &mut self,
+        notice: Notice,
+        by: &Arc<By>,
+        how: Circumstances,
+    ) -> Option<u64> {
+        let ticket = self.recorder.record_notice(notice, self.seq, by, how);
         if let Some(ticket) = ticket.filter(|_| how.is_awaited) {
             self.wanted = ticket;
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::event::{self, EntityType, Event, RIG};
+use super::event::{self, EntityType, Event, Notice, RIG};
 use super::rows::Row;
 use crate::rig::durable::Part;
 use crate::rig::state::parameter;
@@ -180,6 +180,40 @@ impl Recorder {
             .iter()
             .map(|part| Row::of(part, &self.state))
             .collect();
+        self.push(Some(event), rows).then_some(self.ticket)
+    }
+
+    /// Records something about people, and keeps what is said of them. The ticket says when it is on disk;
+    /// `None`: there was no room.
+    pub fn record_notice(
+        &mut self,
+        notice: Notice,
+        seq: u64,
+        by: &Arc<By>,
+        how: Circumstances,
+    ) -> Option<u64> {
+        let mut details = json!({ "subject": notice.subject });
+        if let (Value::Object(all), Value::Object(more)) = (&mut details, &notice.details) {
+            all.extend(more.clone());
+        }
+        let event = Event {
+            operation: notice.operation,
+            entity_type: EntityType::Session,
+            entity_id: notice.entity_id(),
+            by: Arc::clone(by),
+            seq_first: seq,
+            seq_last: seq,
+            at: how.at,
+            monotonic_us: how.now.as_micros() as u64,
+            applied_frame: how.applied_frame,
+            metadata: event::with_who(None, by, details),
+        };
+        let mut rows = Vec::new();
+        if let Some(person) = notice.person {
+            let part = Part::Person(notice.subject.clone());
+            self.state.people.put(notice.subject, person);
+            rows.push(Row::of(&part, &self.state));
+        }
         self.push(Some(event), rows).then_some(self.ticket)
     }
 

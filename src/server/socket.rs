@@ -160,7 +160,7 @@ impl Client {
             .desk
             .borrow_mut()
             .client(self.id)
-            .map(|client| client.role);
+            .map(|client| client.rights.role);
         if role == Some(session::Role::Nobody) && now.duration_since(self.since) > AUTH_WITHIN {
             return Some(End::Close(
                 CloseCode::Policy,
