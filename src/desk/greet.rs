@@ -1,6 +1,7 @@
 //! Connections come and go, and say who they are.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,6 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::Desk;
 use super::client::{By, Client, ClientId, Proof, Resync};
-use super::interest::Interest;
 use super::settle::{Origin, own};
 use crate::protocol::views::object;
 use crate::protocol::{Dialect, Head, Kind};
@@ -109,8 +109,13 @@ impl Desk {
             dialect: Dialect::default(),
             dialect_is_fixed: false,
             is_fresh: true,
-            interest: Interest::default(),
-            wants_batches: false,
+            outbox: Outbox::new(
+                limits.backlog_messages,
+                &self.stream,
+                Rc::clone(&self.everything),
+            ),
+            rules: Rc::clone(&self.everything),
+            is_asleep: false,
             meters: None,
             buckets: Buckets {
                 messages: bucket(
@@ -127,7 +132,6 @@ impl Desk {
             },
             legacy_ids: 0,
             resync: Resync::None,
-            outbox: Outbox::new(limits.backlog_messages),
         };
         let status = object(json!({
             "connected": true,
@@ -148,6 +152,7 @@ impl Desk {
     /// A client is gone. What it has pending is applied all the same.
     pub fn disconnect(&mut self, id: ClientId) {
         self.clients.remove(&id);
+        self.asleep.retain(|asleep| *asleep != id);
         self.presence.mark();
     }
 
@@ -157,7 +162,7 @@ impl Desk {
     }
 
     /// Refuses one connection too many of a user who has proved who it is.
-    fn check_room(&self, user_id: &str, besides: Option<ClientId>) -> Result<(), Reject> {
+    pub fn check_room(&self, user_id: &str, besides: Option<ClientId>) -> Result<(), Reject> {
         let limit = self.fixed.limits.connections_per_user;
         let others = self.clients.iter().filter(|(id, client)| {
             Some(**id) != besides && client.ends.is_none() && client.is(user_id)

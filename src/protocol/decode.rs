@@ -10,7 +10,7 @@ use super::fields::{Fields, missing};
 use crate::provenance::query::{self, Ask, Direction, Filter, Lineage, Origin, Query};
 use crate::rig::{ParameterChange, PluginRef, Reject, Request, TrackFields};
 use crate::session::Role;
-use crate::session::token::{TRACKS_MAX, is_tracks};
+use crate::session::token::{TRACKS_MAX, is_name, is_tracks};
 
 /// Objects in objects, at most.
 const DEPTH_MAX: u64 = 32;
@@ -651,6 +651,22 @@ pub fn given(data: &Fields) -> Result<Given, Reject> {
         return Err(Reject::field("tracks", "must be a list of track ids"));
     }
     Ok(Given { role, tracks })
+}
+
+/// Reads what somebody sends who has a code: the code, and who they are.
+pub fn pairing(body: &[u8]) -> Result<(String, String), Reject> {
+    let text = std::str::from_utf8(body).map_err(|_| Reject::message("is not UTF-8"))?;
+    if depth(text) > DEPTH_MAX {
+        let reason = format!("is nested deeper than {DEPTH_MAX} levels");
+        return Err(Reject::over(None, reason, DEPTH_MAX));
+    }
+    let data = Fields::parse(text).map_err(|error| not_an_object(text, &error))?;
+    let code = data.required("code", ID_MAX)?;
+    let user_id = data.required("user_id", NAME_MAX)?;
+    if !is_name(&user_id) {
+        return Err(Reject::field("user_id", "must be printable text"));
+    }
+    Ok((code, user_id))
 }
 
 /// An id that a client chooses.

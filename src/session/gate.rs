@@ -205,7 +205,7 @@ mod tests {
         let mut gate = Gate::new(Some(secret.clone()), Grants::default());
         let people = People::default();
         let now = at(9_000.0, 100);
-        let mut bad = |gate: &mut Gate| {
+        let bad = |gate: &mut Gate| {
             let refusal = gate.open("x", ANA, &people, &now).unwrap_err();
             assert_eq!(refusal.reason, BadToken::NotOurs);
             refusal.is_last

@@ -12,11 +12,13 @@
 //! | `code.rs`, `link.rs` | one-time codes; the link and QR code that they travel in |
 //! | `vault.rs` | the thread for the files of the gate |
 //! | `door.rs` | all of these together |
+//! | `commands.rs` | `rigd token`, `rigd pair` |
 //! | `failures.rs` | who has guessed wrong how often |
 //! | `limits.rs` | how much one may ask |
 
 pub mod clock;
 pub mod code;
+pub mod commands;
 pub mod door;
 pub mod failures;
 pub mod gate;
