@@ -11,7 +11,7 @@
 import { needsSnapshot } from "./rig-state.js";
 
 const RETRY_MS_MIN = 150;
-const RETRY_MS_MAX = 1_500;
+const RETRY_MS_MAX = 1_200;
 const RETRY_HIDDEN_MS_MAX = 30_000; // when nobody looks
 const STABLE_MS = 3_000; // a connection that lived this long starts the back-off anew
 const CONNECT_MS_MAX = 4_000;
