@@ -30,6 +30,7 @@ mod settle;
 mod tell;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,13 +52,16 @@ use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{self, State};
 use crate::ring::ControlEnds;
 use crate::session::Role;
+use crate::sync::Stream;
 use crate::telemetry::Telemetry;
 use handover::Handover;
 use history::History;
 use howls::Howls;
+use interest::Rules;
 use reading::Questions;
 use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
+use tell::Broadcast;
 
 /// How often the report ring is looked at while somebody waits for the engine.
 pub const LOOK_EVERY: Duration = Duration::from_micros(200);
@@ -93,6 +97,12 @@ pub struct Desk {
     batcher: Batcher<ClientId, ParamKey, f64, Origin>,
     handover: Handover,
     clients: BTreeMap<ClientId, Client>,
+    /// What every client hears of the others.
+    stream: Stream<Broadcast>,
+    /// The rules of those who have not asked for others.
+    everything: Rc<Rules>,
+    /// Who wants to be woken when the stream goes on.
+    asleep: Vec<ClientId>,
     next_client: u64,
     next_batch: u64,
     views: HashMap<String, View>,
@@ -114,6 +124,9 @@ impl Desk {
     /// A desk with no engine, and with no log: nothing is kept.
     pub fn new(fixed: Fixed, state: State) -> Desk {
         Desk {
+            stream: Stream::new(fixed.limits.backlog_messages),
+            everything: Rc::default(),
+            asleep: Vec::new(),
             fixed,
             settled_seq: state.seq,
             history: History::new(state.seq),
@@ -189,6 +202,7 @@ impl Desk {
     /// Forgets all connections: their sockets are gone.
     pub fn forget_clients(&mut self) {
         self.clients.clear();
+        self.asleep.clear();
     }
 
     /// The backend's block size or latency is another one.
@@ -272,16 +286,16 @@ impl Desk {
     /// What the next frame for a client is; a lagging client that has read everything gets the
     /// snapshot that it was promised.
     pub fn next_frame(&mut self, id: ClientId) -> Option<Message> {
-        let client = self.clients.get_mut(&id)?;
-        let frame = client.outbox.pop();
+        let frame = self.pop_frame(id);
         if frame.is_some() {
             return frame;
         }
+        let client = self.clients.get_mut(&id)?;
         if client.resync == Resync::Queued {
             client.resync = Resync::None;
         }
         self.resync_if_lagging(id);
-        self.clients.get_mut(&id)?.outbox.pop()
+        self.pop_frame(id)
     }
 
     /// Promises a lagging client its snapshot, one at a time.

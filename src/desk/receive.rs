@@ -1,5 +1,6 @@
 //! A message comes in: who says it, may they, how often, and what becomes of it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::Desk;
 use super::client::{By, Client, ClientId, Meters, Resync};
-use super::interest::Interest;
+use super::interest::{Interest, Rules};
 use super::settle::{Answer, BatchEcho, Origin, Settling, Waiting, ack, own_id, reply_as};
 use crate::protocol::decode::Batch;
 use crate::protocol::encode::{self, Success};
@@ -48,8 +49,13 @@ impl Desk {
             dialect: Dialect::default(),
             dialect_is_fixed: false,
             is_fresh: true,
-            interest: Interest::default(),
-            wants_batches: false,
+            outbox: Outbox::new(
+                limits.backlog_messages,
+                &self.stream,
+                Rc::clone(&self.everything),
+            ),
+            rules: Rc::clone(&self.everything),
+            is_asleep: false,
             meters: None,
             buckets: Buckets {
                 messages: bucket(
@@ -66,7 +72,6 @@ impl Desk {
             },
             legacy_ids: 0,
             resync: Resync::None,
-            outbox: Outbox::new(limits.backlog_messages),
         };
         let status = object(json!({
             "connected": true,
@@ -86,6 +91,7 @@ impl Desk {
     /// A client is gone. What it has pending is applied all the same.
     pub fn disconnect(&mut self, id: ClientId) {
         self.clients.remove(&id);
+        self.asleep.retain(|asleep| *asleep != id);
     }
 
     /// A client, while it is there.
@@ -299,7 +305,7 @@ impl Desk {
         let changes: Vec<_> = accepted
             .changes
             .into_iter()
-            .map(|change| (change, Arc::clone(&by)))
+            .map(|change| (Arc::new(change), Arc::clone(&by)))
             .collect();
         let applied = changes.len();
         let answer = Answer {
@@ -363,7 +369,7 @@ impl Desk {
         let changes: Vec<_> = accepted
             .changes
             .into_iter()
-            .map(|change| (change, Arc::clone(&by)))
+            .map(|change| (Arc::new(change), Arc::clone(&by)))
             .collect();
         let client = origin.client;
         let answer = Answer {
@@ -402,7 +408,7 @@ impl Desk {
                     accepted_changes
                         .by_ref()
                         .take(waiting.applied)
-                        .map(|change| (change, Arc::clone(by))),
+                        .map(|change| (Arc::new(change), Arc::clone(by))),
                 );
                 let (applied, superseded) = (waiting.applied, waiting.superseded);
                 answers.push(Answer {
@@ -484,13 +490,19 @@ impl Desk {
         let Some(client) = self.clients.get_mut(&origin.client) else {
             return Ok(());
         };
-        client.wants_batches = batch.unwrap_or(client.wants_batches);
+        if let Some(wants_batches) = batch {
+            let interest = client.rules.interest.clone();
+            client.hear_by(Rules {
+                interest,
+                wants_batches,
+            });
+        }
         if let Some(dialect) = dialect {
             client.dialect = dialect;
             client.dialect_is_fixed = true;
         }
         let data = object(json!({
-            "batch": client.wants_batches, "dialect": client.dialect.name(), "success": true,
+            "batch": client.rules.wants_batches, "dialect": client.dialect.name(), "success": true,
         }));
         self.say(origin, &data)
     }
@@ -544,7 +556,7 @@ impl Desk {
         let frame = reply_as(&relayed, "USER_CURSOR_UPDATE", None, None, &Echo(data));
         for (id, client) in &mut self.clients {
             if *id != origin.client && client.by.session_id == origin.by.session_id {
-                client.outbox.change(Message::Text(frame.clone()), None);
+                client.outbox.news(Message::Text(frame.clone()), None);
             }
         }
     }
