@@ -6,6 +6,7 @@
 //! [`Format`], then take the [`Deck`] onto its thread, then give it back. [`keeper`] looks after the
 //! one that runs, and opens it again when its device or server has gone away.
 
+pub mod alsa;
 pub mod file;
 pub mod jack;
 pub mod keeper;
