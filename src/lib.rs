@@ -10,6 +10,7 @@
 //! | room | what |
 //! |---|---|
 //! | [`cli`], [`config`], [`log`], [`run`] | the command line, the settings, the log; what wires everything |
+//! | [`care`] | backup, restore, support bundle, factory reset |
 //! | [`systemd`] | readiness, watchdog and status, for systemd |
 //! | [`server`], [`remote`] | sockets and HTTP; the page |
 //! | [`protocol`] | bytes ↔ messages, in all dialects |
@@ -37,6 +38,7 @@
 
 pub mod backend;
 pub mod batcher;
+pub mod care;
 pub mod cli;
 pub mod config;
 pub mod desk;
