@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Runs the tests of real cards (`tests/alsa`) in a guest that has them: `tests/kernel/run.py [TEST…]`."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import guest
+
+SCRIPT = """#!/bin/busybox sh
+b=/bin/busybox
+$b mkdir /proc /sys /tmp
+$b mount -t proc none /proc
+$b mount -t sysfs none /sys
+$b mount -t devtmpfs none /dev
+for module in soundcore snd snd-timer snd-pcm; do $b insmod /modules/$module.ko; done
+$b insmod /modules/snd-dummy.ko enable=1,1 pcm_substreams=4,4
+$b insmod /modules/snd-aloop.ko pcm_substreams=2 timer_source=Dummy.0.0
+$b cat /proc/asound/cards
+PATH=/bin /bin/tests --test-threads=1 --nocapture {names}
+echo "the tests ended with $?"
+$b poweroff -f
+"""
+
+
+def program():
+    """The test program, built here."""
+    command = ["cargo", "test", "--test", "alsa", "--no-run", "--locked", "--message-format=json"]
+    built = subprocess.run(command, cwd=guest.ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    messages = map(json.loads, built.stdout.splitlines())
+    targets = [m for m in messages if m.get("executable") and m["target"]["name"] == "alsa"]
+    return Path(targets[-1]["executable"])
+
+
+def main():
+    missing = [tool for tool in ["qemu-system-x86_64", "apt-get", "dpkg-deb"] if not shutil.which(tool)]
+    if missing:
+        print(f"SKIP: {', '.join(missing)} is not installed")
+        return 0
+    programs = {"tests": program()}
+    if shutil.which("strace"):
+        programs["strace"] = Path(shutil.which("strace"))
+    lines = guest.run(programs, SCRIPT.format(names=" ".join(sys.argv[1:])))
+    ends = [match[1] for match in map(re.compile(r"the tests ended with (\d+)").search, lines) if match]
+    return int(ends[0]) if ends else 1
+
+
+sys.exit(main())
