@@ -277,7 +277,10 @@ fn it_sleeps_and_wakes_with_the_box() {
         ("/sys/power/pm_test", "devices"),
         ("/sys/module/suspend/parameters/pm_test_delay", "0"),
     ];
-    if modes.iter().any(|(file, mode)| fs::write(file, mode).is_err()) {
+    if modes
+        .iter()
+        .any(|(file, mode)| fs::write(file, mode).is_err())
+    {
         eprintln!("SKIP: this kernel has no test of sleep");
         return;
     }
