@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use alsa::Direction;
 use alsa::pcm::Format;
 use rigd::backend::alsa::{Alsa, cards, library, side};
 use rigd::config::Config;
@@ -74,7 +75,7 @@ fn expected(sound: &[f32], format: Format) -> Vec<f32> {
 
 /// Plays through the rig, and says after how many frames it came back as expected.
 fn delay_through(rig: &mut Rig, peer: &Peer, format: Format) -> usize {
-    let mut sound = noise(RATE as usize / 2);
+    let mut sound = noise(RATE as usize / 4);
     sound[0] = 0.25;
     let length = sound.len() + 4096;
     peer.start(&sound);
@@ -332,6 +333,24 @@ fn a_card_that_stands_still_is_given_up_and_taken_again_when_it_moves() {
     let _clock = Clock::start(CLOCK);
     rig.run_until("the sound", |rig| rig.desk.telemetry().frame() > at + 4096);
     rig.end();
+}
+
+#[test]
+fn left_to_itself_it_takes_the_first_card_that_plays_and_records() {
+    let Some((_turn, _clock)) = cards_here() else {
+        return;
+    };
+    let cards = cards::cards();
+    let (card, device) = cards::first(&cards).unwrap();
+    let alsa = Alsa::open(&Config::default()).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(alsa.name(), card.pcm(device));
+    // Of the driver snd-dummy it is known what it offers.
+    let offer = cards::offer("hw:CARD=Dummy,DEV=0", Direction::Playback).unwrap();
+    assert_eq!(offer.formats, [Format::S16LE]);
+    assert_eq!(
+        (offer.channels, offer.rates_hz),
+        ((1, 2), vec![44_100, 48_000])
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +28,12 @@ def fetch(package):
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        subprocess.run(["apt-get", "download", "-qq", package], cwd=folder, check=True)
+        # apt's own user may not be let into this folder, which it would only remark on.
+        download = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package]
+        if subprocess.run(download, cwd=folder).returncode != 0:
+            # Nobody has asked yet what there is.
+            subprocess.run(["apt-get", "update", "-qq"])
+            subprocess.run(download, cwd=folder, check=True)
         (deb,) = folder.glob("*.deb")
         subprocess.run(["dpkg-deb", "-x", deb.name, "."], cwd=folder, check=True)
         deb.unlink()
@@ -40,7 +45,10 @@ def kernel():
     """Where the kernel is that Debian's meta package names."""
     known = CACHE / "kernel-package"
     if not known.exists():
-        said = subprocess.run(["apt-cache", "depends", KERNEL], capture_output=True, text=True, check=True)
+        said = subprocess.run(["apt-cache", "depends", KERNEL], capture_output=True, text=True)
+        if said.returncode != 0:
+            subprocess.run(["apt-get", "update", "-qq"])
+            said = subprocess.run(["apt-cache", "depends", KERNEL], capture_output=True, text=True, check=True)
         CACHE.mkdir(parents=True, exist_ok=True)
         known.write_text(re.search(r"Depends: (linux-image-\S+)", said.stdout)[1])
     folder = fetch(known.read_text())
@@ -94,19 +102,22 @@ def run(programs, script):
         files[str(path).lstrip("/")] = path
     initrd = CACHE / f"initrd-{os.getpid()}"
     initrd.write_bytes(gzip.compress(archive(files), 1))
-    # The console's last line before the end is the script's to write.
     command = ["qemu-system-x86_64", "-accel", "tcg", "-icount", "shift=0,sleep=off", "-m", "512"]
     command += ["-nographic", "-no-reboot", "-nic", "none", "-kernel", str(image), "-initrd", str(initrd)]
     command += ["-append", "console=ttyS0 quiet panic=-1 tsc=reliable"]
+    guest = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace"
+    )
+    patience = threading.Timer(PATIENCE_S, guest.kill)
+    patience.start()
     try:
-        guest = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace")
         lines = []
         for line in guest.stdout:
-            print(line, end="")
-            sys.stdout.flush()
+            print(line, end="", flush=True)
             lines.append(line.rstrip())
-        guest.wait(PATIENCE_S)
         return lines
     finally:
+        patience.cancel()
         guest.kill()
+        guest.wait()
         initrd.unlink()

@@ -45,6 +45,11 @@ def main():
     if missing:
         print(f"SKIP: {', '.join(missing)} is not installed")
         return 0
+    try:
+        guest.kernel()
+    except subprocess.CalledProcessError as error:
+        print(f"SKIP: Debian's realtime kernel cannot be fetched: {error}")
+        return 0
     programs = {"tests": program()}
     if shutil.which("strace"):
         programs["strace"] = Path(shutil.which("strace"))
