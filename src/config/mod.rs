@@ -21,6 +21,8 @@ use self::field::settings;
 pub use self::field::{Fault, Faults, Field, Kind, Setting, Value};
 pub use self::parse::{CONFIG_BYTES_MAX, FILE_NAME, Override};
 pub use self::track::{DEVICE_CHANNELS_MAX, NotAnInput, Track, TrackInput, is_id};
+use crate::session::Grants;
+use crate::session::role::{Permission, Permissions};
 
 /// What a client without a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +70,8 @@ settings! {
     /// on buses that all share, the music under the voice and a venue's limiter; "none" (or "") is
     /// the master's limiter only.
     pub preset: String = String::new(), Kind::Text(64), "";
-    /// Where to listen, as ADDRESS:PORT; "0.0.0.0:8000" is every network of this box, so set
-    /// allow_anonymous in so many words with it.
+    /// Where to listen, as ADDRESS:PORT; "0.0.0.0:8000" is every network of this box; then people
+    /// need a token, unless allow_anonymous says otherwise.
     pub listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 8000))], Kind::Texts(16), "";
     /// The folder for what must survive a restart. Left at "", it is $STATE_DIRECTORY, else
     /// $XDG_STATE_HOME/rigd, else ~/.local/state/rigd, else /var/lib/rigd.
@@ -89,6 +91,8 @@ settings! {
         pub realtime: Realtime = Realtime::default();
         /// `[limits]`.
         pub limits: Limits = Limits::default();
+        /// `[roles]`.
+        pub roles: Roles = Roles::default();
         /// `[features]`.
         pub features: Features = Features::default();
         /// `[[tracks]]`: at most 16, exactly one of them the master.
@@ -202,6 +206,34 @@ settings! {
 }
 
 settings! {
+    /// What the roles may do: any of plugin:read, plugin:write, plugin:add, plugin:remove, track:modify,
+    /// session:manage, log:read. A host may do everything.
+    pub struct Roles, section "roles" of Config at |c| c.roles;
+
+    /// A performer; what changes something, on the tracks that its token names.
+    pub performer: Vec<String> = ["plugin:read", "plugin:write", "track:modify"].map(String::from).into(), Kind::Texts(16), "";
+    /// A guest.
+    pub guest: Vec<String> = vec!["plugin:read".into()], Kind::Texts(16), "";
+    /// A screen.
+    pub display: Vec<String> = vec!["plugin:read".into()], Kind::Texts(16), "";
+}
+
+impl Roles {
+    /// What they may do. Names that are none give nothing.
+    pub fn grants(&self) -> Grants {
+        let of = |names: &[String]| {
+            let known = names.iter().filter_map(|name| Permission::from_name(name));
+            known.collect::<Permissions>()
+        };
+        Grants {
+            performer: of(&self.performer),
+            guest: of(&self.guest),
+            display: of(&self.display),
+        }
+    }
+}
+
+settings! {
     /// Parts of rigd that can be turned off.
     pub struct Features, section "features" of Config at |c| c.features;
 
@@ -225,6 +257,7 @@ impl Config {
             .chain(Alsa::FIELDS)
             .chain(Realtime::FIELDS)
             .chain(Limits::FIELDS)
+            .chain(Roles::FIELDS)
             .chain(Features::FIELDS)
     }
 
