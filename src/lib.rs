@@ -22,7 +22,7 @@
 //! | [`sync`] | what each client still has to hear |
 //! | [`ring`] | the only way to and from the realtime thread |
 //! | [`telemetry`], [`ticker`] | status and metrics; the fast clock |
-//! | [`backend`], [`render`], [`replay`] | who calls the engine: a JACK server, a clock, a file, a night once more |
+//! | [`backend`], [`render`], [`replay`] | who calls the engine: a JACK server, a card, a clock, a file, a night once more |
 //! | [`doctor`] | is this box fit for realtime sound |
 //! | [`rigd_rt`] | the engine: `no_std`, no alloc, no unsafe |
 //!
