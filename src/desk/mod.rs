@@ -5,7 +5,10 @@
 //! |---|---|
 //! | `mod.rs` | the desk, and its clock tick |
 //! | `client.rs` | one connection, as the desk knows it |
+//! | `greet.rs` | connections come and go, and say who they are |
 //! | `receive.rs` | a message comes in |
+//! | `change.rs` | what becomes of an accepted change |
+//! | `look.rs` | what is shown of the state |
 //! | `handover.rs` | groups on their way to the engine |
 //! | `history.rs` | what has just happened, for those who come back |
 //! | `repeats.rs` | messages that come again |
@@ -13,16 +16,23 @@
 //! | `reading.rs` | questions about the log |
 //! | `settle.rs` | a group is applied: replies, acks, views |
 //! | `tell.rs` | what everyone else is told |
+//! | `people.rs` | who is here, and what a host does about it |
+//! | `pairing.rs` | codes, and tokens for them |
 //! | `howls.rs` | what `feedback` effects do by themselves |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
 //! when the engine has applied it; [`Desk::tick`] moves everything that waits for time or engine.
 
+mod change;
 mod client;
+mod greet;
 mod handover;
 mod history;
 mod howls;
 mod interest;
+mod look;
+mod pairing;
+mod people;
 mod reading;
 mod receive;
 mod repeats;
@@ -40,6 +50,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use client::Resync;
 pub use client::{Client, ClientId};
+pub use pairing::Lookup;
 
 use crate::backend::{Format, Wanted};
 use crate::batcher::Batcher;
@@ -51,13 +62,14 @@ use crate::rig::batch::ParamKey;
 use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{self, State};
 use crate::ring::ControlEnds;
-use crate::session::Role;
-use crate::sync::Stream;
+use crate::session::{Door, Role};
+use crate::sync::{Latest, Stream};
 use crate::telemetry::Telemetry;
 use handover::Handover;
 use history::History;
 use howls::Howls;
 use interest::Rules;
+use people::Presence;
 use reading::Questions;
 use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
@@ -115,6 +127,9 @@ pub struct Desk {
     /// In the order of their tickets.
     acks: VecDeque<OwedAck>,
     questions: Questions,
+    door: Door,
+    presence: Presence,
+    people_looked_at: Option<Instant>,
     telemetry: Telemetry,
     backend_trouble: Option<String>,
     started: Instant,
@@ -142,6 +157,9 @@ impl Desk {
             log: None,
             acks: VecDeque::new(),
             questions: Questions::default(),
+            door: Door::closed(),
+            presence: Presence::default(),
+            people_looked_at: None,
             telemetry: Telemetry::default(),
             backend_trouble: None,
             started: Instant::now(),
@@ -253,6 +271,7 @@ impl Desk {
         self.send_views(now);
         self.send_howls(now);
         self.send_meters(now);
+        self.look_after_people(now);
         if let Some(log) = &mut self.log {
             log.tick(now.saturating_duration_since(self.started));
         }
@@ -277,6 +296,7 @@ impl Desk {
             .chain(meters)
             .chain(views)
             .chain(self.howls.due())
+            .chain(self.presence.due(self.clients.len()))
             .chain(log)
             .min();
         let idle = now + IDLE_LOOK_EVERY;
@@ -383,7 +403,7 @@ impl Desk {
                     &protocol::meters::json(frame, tracks),
                 ))
             };
-            client.outbox.droppable(message);
+            client.outbox.latest(Latest::Meters, message);
         }
     }
 
@@ -414,6 +434,7 @@ impl Desk {
             troubles.push(engine.to_owned());
         }
         troubles.extend(self.backend_trouble.clone());
+        troubles.extend(self.door.trouble.clone());
         troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
         troubles
     }

@@ -20,7 +20,6 @@ use crate::protocol::{Dialect, Kind, views};
 use crate::provenance::query::Ask;
 use crate::provenance::recorder::Circumstances;
 use crate::rig::{Change, Reject, What};
-use crate::session::Role;
 use crate::sync::Key;
 
 /// How long an answer waits for an engine that does not move.
@@ -407,7 +406,7 @@ impl Desk {
 
     /// Replies to a change, remembers the reply if it may be asked for again, and owes the `ack` if one
     /// is wanted.
-    fn give<F: Fields>(
+    pub(super) fn give<F: Fields>(
         &mut self,
         origin: &Origin,
         seq: Option<u64>,
@@ -521,7 +520,7 @@ impl Desk {
             let mut frame = None;
             for (id, client) in &mut self.clients {
                 if client.dialect != Dialect::Upper
-                    || client.role == Role::Nobody
+                    || !client.rights.may_look()
                     || view.only_by == Some(*id)
                     || !client.rules.interest.wants_view(&track.id, plugin_id)
                 {

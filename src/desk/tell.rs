@@ -16,7 +16,6 @@ use super::settle::{Answer, Settling, hash, own_id};
 use crate::protocol::encode::{self, ChangedBy, Envelope, Told, frame};
 use crate::protocol::{Dialect, Kind, views};
 use crate::rig::{Change, What};
-use crate::session::Role;
 use crate::sync::Key;
 
 /// A change on its way to everyone but its sender.
@@ -81,10 +80,10 @@ impl Desk {
     /// What a client hears next; with nothing to hear, it is woken when there is something.
     pub(super) fn pop_frame(&mut self, id: ClientId) -> Option<Message> {
         let client = self.clients.get_mut(&id)?;
-        let (role, dialect) = (client.role, client.dialect);
+        let (may_look, dialect) = (client.rights.may_look(), client.dialect);
         let frame = client.outbox.pop(&self.stream, |rules, told: &Broadcast| {
             let is_heard = told.sender != id
-                && role != Role::Nobody
+                && may_look
                 && !(told.in_batch && rules.wants_batches)
                 && rules.interest.wants(&told.past.change.what);
             is_heard.then(|| told.frame(dialect))
@@ -101,8 +100,7 @@ impl Desk {
             let mut frames: [Option<Utf8Bytes>; 3] = Default::default();
             let changes = &group.changes[answer.first..answer.first + answer.applied];
             for (id, client) in &mut self.clients {
-                if *id == group.client || client.role == Role::Nobody || !client.rules.wants_batches
-                {
+                if *id == group.client || !client.rights.may_look() || !client.rules.wants_batches {
                     continue;
                 }
                 let frame = if client.rules.interest == Interest::default() {
