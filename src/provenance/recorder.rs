@@ -224,13 +224,12 @@ impl Recorder {
             applied_frame: how.applied_frame,
             metadata: event::with_who(None, by, details),
         };
-        let mut rows = Vec::new();
+        let mut parts = Vec::new();
         if let Some(person) = notice.person {
-            let part = Part::Person(notice.subject.clone());
+            parts.push(Part::Person(notice.subject.clone()));
             self.state.people.put(notice.subject, person);
-            rows.push(Row::of(&part, &self.state));
         }
-        self.push(Some(event), rows).then_some(self.ticket)
+        self.push(event, parts).then_some(self.ticket)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one change")]
