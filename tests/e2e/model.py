@@ -18,7 +18,7 @@ from collections import deque
 from pathlib import Path
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from rig import NO_LIMITS, Rig
 
@@ -45,7 +45,7 @@ FIELDS = ["name", "kind", "volume", "pan", "mute", "solo"]
 
 def settings(clients):
     """Room for a crowd; a small backlog, so that who stalls is given a snapshot."""
-    return f"{NO_LIMITS}connections = {clients + 16}\nconnections_per_user = 64\nbacklog_messages = 256\n"
+    return f"{NO_LIMITS}connections = {2 * clients}\nconnections_per_user = 64\nbacklog_messages = 256\n"
 
 
 class Model:
@@ -160,10 +160,8 @@ class Member:
 
     async def connect(self):
         self.joined.clear()
-        self.ws = await connect(
-            self.url, compression=None, max_queue=4, ping_interval=None, proxy=None,
-            max_size=2**24, open_timeout=PATIENCE_S, close_timeout=1,
-        )  # fmt: skip
+        async with asyncio.timeout(PATIENCE_S):
+            self.ws = await self.handshake()
         self.reader = asyncio.create_task(self.read(self.ws))
         await self.send("auth", {"user_id": self.name})
         await self.send("client.features", {"dialect": self.dialect, "batch": self.batches})
@@ -179,6 +177,17 @@ class Member:
         self.ids.clear()
         for message in lost:
             await self.post(message)
+
+    async def handshake(self):
+        """The rig may have no room yet, when many come at once and it has not noticed who has gone."""
+        while True:
+            try:
+                return await connect(
+                    self.url, compression=None, max_queue=4, ping_interval=None, proxy=None,
+                    max_size=2**24, open_timeout=PATIENCE_S, close_timeout=1,
+                )  # fmt: skip
+            except (InvalidHandshake, OSError):
+                await asyncio.sleep(self.dice.random())
 
     async def break_off(self):
         """Without a word."""
