@@ -14,6 +14,7 @@ use crate::doctor::{self, DoctorArgs};
 use crate::provenance;
 use crate::provenance::commands::LogCommand;
 use crate::provenance::legacy::ImportArgs;
+use crate::tone::{self, ToneArgs};
 
 /// Exit code of a command that could not do what it was asked.
 pub const FAILED: u8 = 1;
@@ -92,6 +93,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Is this box fit for realtime sound, and what would mend it
     Doctor(DoctorArgs),
+    /// Ask a rig that runs for a test tone
+    Tone(ToneArgs),
     /// Read the log of every change; also while rigd is running
     #[command(subcommand)]
     Log(LogCommand),
@@ -274,6 +277,9 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check(&args),
         Command::Doctor(args) => {
             doctor_settings(&args).and_then(|config| doctor::run(&args, &config))
+        }
+        Command::Tone(args) => {
+            load(args.config.as_deref(), &[]).and_then(|config| tone::run(&args, &config))
         }
         Command::Log(command) => provenance::commands::run(command, state_dir),
         Command::ImportLegacy(args) => args

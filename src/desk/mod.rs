@@ -13,6 +13,7 @@
 //! | `reading.rs` | questions about the log |
 //! | `settle.rs` | a group is applied: replies, acks, views |
 //! | `tell.rs` | what everyone else is told |
+//! | `load.rs` | a processor that is too slow |
 //! | `howls.rs` | what `feedback` effects do by themselves |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
@@ -23,6 +24,7 @@ mod handover;
 mod history;
 mod howls;
 mod interest;
+pub mod load;
 mod reading;
 mod receive;
 mod repeats;
@@ -55,6 +57,7 @@ use crate::telemetry::Telemetry;
 use handover::Handover;
 use history::History;
 use howls::Howls;
+use load::Load;
 use reading::Questions;
 use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
@@ -97,6 +100,7 @@ pub struct Desk {
     next_batch: u64,
     views: HashMap<String, View>,
     howls: Howls,
+    load: Load,
     /// Number of the newest change that everyone was told.
     settled_seq: u64,
     history: History,
@@ -126,6 +130,7 @@ impl Desk {
             next_batch: 0,
             views: HashMap::new(),
             howls: Howls::default(),
+            load: Load::default(),
             log: None,
             acks: VecDeque::new(),
             questions: Questions::default(),
@@ -323,7 +328,10 @@ impl Desk {
                 Report::Notch { slot, .. } | Report::Howl { slot, .. } => {
                     self.note_howl(slot, &report);
                 }
-                Report::Load { xruns, mean, worst } => self.telemetry.load(xruns, mean, worst),
+                Report::Load { xruns, mean, worst } => {
+                    self.telemetry.load(xruns, mean, worst);
+                    self.note_load(mean, worst, now);
+                }
             }
         }
         if let Some((_, frame)) = applied {
@@ -342,6 +350,7 @@ impl Desk {
 
     fn send_meters(&mut self, now: Instant) {
         let frame = self.telemetry.frame();
+        let is_over = self.load.is_over();
         let state = &self.state;
         for client in self.clients.values_mut() {
             let Some(meters) = &mut client.meters else {
@@ -363,11 +372,11 @@ impl Desk {
                     .tracks
                     .iter()
                     .map(|track| (track.id.as_str(), of(track)));
-                Message::Text(settle::own(
-                    "meters",
-                    client,
-                    &protocol::meters::json(frame, tracks),
-                ))
+                let mut data = protocol::meters::json(frame, tracks);
+                if is_over {
+                    data.insert("overloaded".to_owned(), true.into());
+                }
+                Message::Text(settle::own("meters", client, &data))
             };
             client.outbox.droppable(message);
         }
@@ -400,6 +409,7 @@ impl Desk {
             troubles.push(engine.to_owned());
         }
         troubles.extend(self.backend_trouble.clone());
+        troubles.extend(self.load.trouble());
         troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
         troubles
     }

@@ -103,6 +103,7 @@ fn needed(body: &Body) -> Option<&'static str> {
             | Request::TrackUpdate { .. }
             | Request::ChainLoad { .. }
             | Request::ChainSave { .. } => "track:modify",
+            Request::Tone(_) => "session:manage",
             _ => "plugin:write",
         },
         Body::Batch(_) => "plugin:write",
