@@ -12,7 +12,7 @@
 //! | [`cli`], [`config`], [`log`], [`run`] | the command line, the settings, the log; what wires everything |
 //! | [`server`], [`remote`] | sockets and HTTP; the page |
 //! | [`protocol`] | bytes ↔ messages, in all dialects |
-//! | [`session`] | who may do what, and how much |
+//! | [`session`], [`keyfile`] | who may do what, and how much; what nobody else may read |
 //! | [`desk`] | where control meets the engine: requests, answers, broadcasts |
 //! | [`rig`] | the authoritative state: pure, one owner |
 //! | [`batcher`] | debounced changes: pure |
@@ -40,6 +40,7 @@ pub mod cli;
 pub mod config;
 pub mod desk;
 pub mod doctor;
+pub mod keyfile;
 pub mod log;
 pub mod protocol;
 pub mod provenance;

@@ -2,10 +2,11 @@
 //! calls [`Deck::process`], and nothing else does.
 //!
 //! `null` is a clocked thread with no device; `file` runs as fast as it can, for `rigd render`;
-//! `jack` is a client of a JACK server. All fit the same two traits: open the device and say its
+//! `jack` is a client of a JACK server, `alsa` has a card to itself. All fit the same two traits: open the device and say its
 //! [`Format`], then take the [`Deck`] onto its thread, then give it back. [`keeper`] looks after the
 //! one that runs, and opens it again when its device or server has gone away.
 
+pub mod alsa;
 pub mod file;
 pub mod jack;
 pub mod keeper;
@@ -116,27 +117,48 @@ pub fn open(config: &Config) -> Result<Box<dyn Backend>, Failure> {
             return Ok(Box::new(jack));
         }
         BackendChoice::Alsa => {
-            return Err(Failure::failed(
-                "This build of rigd knows no ALSA yet: start a JACK server on the card (jackd -d alsa) \
-                 and rigd with --backend jack, or start it with --backend null.",
-            ));
+            if let Some(file) = file {
+                return Err(Failure::usage(format!(
+                    "The ALSA backend plays and records no files ({}): leave audio.input, audio.music \
+                     and audio.output out, or start rigd with --backend null.",
+                    file.display()
+                )));
+            }
+            let alsa = alsa::Alsa::open(config)?;
+            log::info!("backend alsa: as the settings say");
+            return Ok(Box::new(alsa));
         }
         BackendChoice::Auto => {
             if let Some(file) = file {
                 let file = file.display();
                 log::info!("backend null: no other plays or records files ({file})");
             } else {
-                match jack::Jack::open(config) {
-                    Ok(jack) => {
-                        log::info!("backend jack: a JACK server runs");
-                        return Ok(Box::new(jack));
-                    }
-                    Err(failure) => log::info!("backend null, which is silent. {failure}"),
-                }
+                return open_first(config);
             }
         }
     }
     Ok(Box::new(null::Null::open(config)?))
+}
+
+/// A JACK server, else a card, else null.
+fn open_first(config: &Config) -> Result<Box<dyn Backend>, Failure> {
+    let no_jack = match jack::Jack::open(config) {
+        Ok(jack) => {
+            log::info!("backend jack: a JACK server runs");
+            return Ok(Box::new(jack));
+        }
+        Err(failure) => failure,
+    };
+    match alsa::Alsa::open(config) {
+        Ok(alsa) => {
+            log::info!("backend alsa: {} is there. {no_jack}", alsa.name());
+            Ok(Box::new(alsa))
+        }
+        Err(no_card) => {
+            log::info!("backend null, which is silent. {no_jack} {no_card}");
+            Ok(Box::new(null::Null::open(config)?))
+        }
+    }
 }
 
 /// Blocks between two [`Report::Load`] reports, in seconds of sound.

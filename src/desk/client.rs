@@ -1,20 +1,29 @@
 //! One connection, as the desk knows it.
 
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rigd_rt::{Report, TRACK_PLACES};
 
-use super::interest::Interest;
+use super::interest::Rules;
 use crate::protocol::Dialect;
 use crate::protocol::meters::Reading;
 pub use crate::session::By;
-use crate::session::{Buckets, Role};
+use crate::session::{Buckets, Rights};
 use crate::sync::Outbox;
 
 /// Names a connection inside the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub(super) u64);
+
+/// A token that was shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof {
+    /// The box's uptime when it is over.
+    pub ends: Duration,
+}
 
 /// Where the snapshot is that a lagging client is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,26 +41,42 @@ pub struct Client {
     /// What it is told its name is.
     pub connection_id: String,
     /// What it may do.
-    pub role: Role,
+    pub rights: Rights,
+    pub(super) peer: IpAddr,
     /// What it said of itself by `AUTH`, or in its latest message.
     pub by: Arc<By>,
+    /// By what it has proved who it is.
+    pub(super) proof: Option<Proof>,
+    pub(super) since: jiff::Timestamp,
+    /// It is to be closed, and why.
+    pub ends: Option<&'static str>,
+    /// The address or name of the rig that it connected to, with the port.
+    pub came_to: Option<String>,
     pub(super) auth_user_id: Option<String>,
     pub(super) auth_session_id: Option<String>,
     /// What it is spoken to in.
     pub dialect: Dialect,
     pub(super) dialect_is_fixed: bool,
     pub(super) is_fresh: bool,
-    /// Which changes of others it wants to hear of.
-    pub(super) interest: Interest,
-    /// Whether batches of others come whole.
-    pub(super) wants_batches: bool,
+    /// What it has asked to hear of others, from its latest request on.
+    pub(super) rules: Rc<Rules>,
     /// Boxed: most clients have none.
     pub(super) meters: Option<Box<Meters>>,
     pub(super) buckets: Buckets,
     pub(super) legacy_ids: u64,
     pub(super) resync: Resync,
     /// What it still has to hear.
-    pub outbox: Outbox,
+    pub outbox: Outbox<Rules>,
+    /// Nothing waited when it was last looked at.
+    pub(super) is_asleep: bool,
+}
+
+impl Client {
+    /// What happens from now on is heard by other rules.
+    pub(super) fn hear_by(&mut self, rules: Rules) {
+        self.rules = Rc::new(rules);
+        self.outbox.rule(Rc::clone(&self.rules));
+    }
 }
 
 /// A subscription to meters.

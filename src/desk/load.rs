@@ -187,7 +187,9 @@ impl Desk {
         let changes = accepted.changes.into_iter();
         let settling = Settling {
             client: RIG,
-            changes: changes.map(|change| (change, Arc::clone(&by))).collect(),
+            changes: changes
+                .map(|change| (Arc::new(change), Arc::clone(&by)))
+                .collect(),
             answers: Vec::new(),
         };
         self.handover

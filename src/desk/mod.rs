@@ -5,7 +5,10 @@
 //! |---|---|
 //! | `mod.rs` | the desk, and its clock tick |
 //! | `client.rs` | one connection, as the desk knows it |
+//! | `greet.rs` | connections come and go, and say who they are |
 //! | `receive.rs` | a message comes in |
+//! | `change.rs` | what becomes of an accepted change |
+//! | `look.rs` | what is shown of the state |
 //! | `handover.rs` | groups on their way to the engine |
 //! | `history.rs` | what has just happened, for those who come back |
 //! | `repeats.rs` | messages that come again |
@@ -14,17 +17,24 @@
 //! | `settle.rs` | a group is applied: replies, acks, views |
 //! | `tell.rs` | what everyone else is told |
 //! | `load.rs` | a processor that is too slow |
+//! | `people.rs` | who is here, and what a host does about it |
+//! | `pairing.rs` | codes, and tokens for them |
 //! | `howls.rs` | what `feedback` effects do by themselves |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
 //! when the engine has applied it; [`Desk::tick`] moves everything that waits for time or engine.
 
+mod change;
 mod client;
+mod greet;
 mod handover;
 mod history;
 mod howls;
 mod interest;
 pub mod load;
+mod look;
+mod pairing;
+mod people;
 mod reading;
 mod receive;
 mod repeats;
@@ -32,6 +42,7 @@ mod settle;
 mod tell;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +52,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use client::Resync;
 pub use client::{Client, ClientId};
+pub use pairing::Lookup;
 
 use crate::backend::{Format, Wanted};
 use crate::batcher::Batcher;
@@ -52,15 +64,19 @@ use crate::rig::batch::ParamKey;
 use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{self, State};
 use crate::ring::ControlEnds;
-use crate::session::Role;
+use crate::session::{Door, Role};
+use crate::sync::{Latest, Stream};
 use crate::telemetry::Telemetry;
 use handover::Handover;
 use history::History;
 use howls::Howls;
+use interest::Rules;
 use load::Load;
+use people::Presence;
 use reading::Questions;
 use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
+use tell::Broadcast;
 
 /// How often the report ring is looked at while somebody waits for the engine.
 pub const LOOK_EVERY: Duration = Duration::from_micros(200);
@@ -96,6 +112,12 @@ pub struct Desk {
     batcher: Batcher<ClientId, ParamKey, f64, Origin>,
     handover: Handover,
     clients: BTreeMap<ClientId, Client>,
+    /// What every client hears of the others.
+    stream: Stream<Broadcast>,
+    /// The rules of those who have not asked for others.
+    everything: Rc<Rules>,
+    /// Who wants to be woken when the stream goes on.
+    asleep: Vec<ClientId>,
     next_client: u64,
     next_batch: u64,
     views: HashMap<String, View>,
@@ -109,6 +131,9 @@ pub struct Desk {
     /// In the order of their tickets.
     acks: VecDeque<OwedAck>,
     questions: Questions,
+    door: Door,
+    presence: Presence,
+    people_looked_at: Option<Instant>,
     telemetry: Telemetry,
     backend_trouble: Option<String>,
     started: Instant,
@@ -118,6 +143,9 @@ impl Desk {
     /// A desk with no engine, and with no log: nothing is kept.
     pub fn new(fixed: Fixed, state: State) -> Desk {
         Desk {
+            stream: Stream::new(fixed.limits.backlog_messages),
+            everything: Rc::default(),
+            asleep: Vec::new(),
             fixed,
             settled_seq: state.seq,
             history: History::new(state.seq),
@@ -134,6 +162,9 @@ impl Desk {
             log: None,
             acks: VecDeque::new(),
             questions: Questions::default(),
+            door: Door::closed(),
+            presence: Presence::default(),
+            people_looked_at: None,
             telemetry: Telemetry::default(),
             backend_trouble: None,
             started: Instant::now(),
@@ -194,6 +225,7 @@ impl Desk {
     /// Forgets all connections: their sockets are gone.
     pub fn forget_clients(&mut self) {
         self.clients.clear();
+        self.asleep.clear();
     }
 
     /// The backend's block size or latency is another one.
@@ -244,6 +276,7 @@ impl Desk {
         self.send_views(now);
         self.send_howls(now);
         self.send_meters(now);
+        self.look_after_people(now);
         if let Some(log) = &mut self.log {
             log.tick(now.saturating_duration_since(self.started));
         }
@@ -268,6 +301,7 @@ impl Desk {
             .chain(meters)
             .chain(views)
             .chain(self.howls.due())
+            .chain(self.presence.due(self.clients.len()))
             .chain(log)
             .min();
         let idle = now + IDLE_LOOK_EVERY;
@@ -277,16 +311,16 @@ impl Desk {
     /// What the next frame for a client is; a lagging client that has read everything gets the
     /// snapshot that it was promised.
     pub fn next_frame(&mut self, id: ClientId) -> Option<Message> {
-        let client = self.clients.get_mut(&id)?;
-        let frame = client.outbox.pop();
+        let frame = self.pop_frame(id);
         if frame.is_some() {
             return frame;
         }
+        let client = self.clients.get_mut(&id)?;
         if client.resync == Resync::Queued {
             client.resync = Resync::None;
         }
         self.resync_if_lagging(id);
-        self.clients.get_mut(&id)?.outbox.pop()
+        self.pop_frame(id)
     }
 
     /// Promises a lagging client its snapshot, one at a time.
@@ -378,7 +412,7 @@ impl Desk {
                 }
                 Message::Text(settle::own("meters", client, &data))
             };
-            client.outbox.droppable(message);
+            client.outbox.latest(Latest::Meters, message);
         }
     }
 
@@ -410,6 +444,7 @@ impl Desk {
         }
         troubles.extend(self.backend_trouble.clone());
         troubles.extend(self.load.trouble());
+        troubles.extend(self.door.trouble.clone());
         troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
         troubles
     }

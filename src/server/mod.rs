@@ -6,10 +6,14 @@
 //! | `mod.rs` | the listeners, and what every connection shares |
 //! | `http.rs` | requests: pages, health, metrics, the upgrade |
 //! | `guard.rs` | who may connect: `Host`, `Origin`, how many |
+//! | `bearer.rs` | the token that comes with a request |
+//! | `pair.rs` | a code comes in, a token goes out |
 //! | `socket.rs` | one WebSocket client |
 
+mod bearer;
 mod guard;
 mod http;
+mod pair;
 mod socket;
 
 use std::cell::{Cell, RefCell};
