@@ -17,6 +17,7 @@ use crate::provenance::commands::LogCommand;
 use crate::provenance::legacy::ImportArgs;
 use crate::session;
 use crate::session::commands::{PairArgs, TokenArgs};
+use crate::tone::{self, ToneArgs};
 
 /// Exit code of a command that could not do what it was asked.
 pub const FAILED: u8 = 1;
@@ -99,6 +100,8 @@ pub enum Command {
     Pair(PairArgs),
     /// Is this box fit for realtime sound, and what would mend it
     Doctor(DoctorArgs),
+    /// Ask a rig that runs for a test tone
+    Tone(ToneArgs),
     /// Read the log of every change; also while rigd is running
     #[command(subcommand)]
     Log(LogCommand),
@@ -287,6 +290,9 @@ pub fn main() -> ExitCode {
             Command::Check(args) => check(&args),
             Command::Doctor(args) => {
                 doctor_settings(&args).and_then(|config| doctor::run(&args, &config))
+            }
+            Command::Tone(args) => {
+                load(args.config.as_deref(), &[]).and_then(|config| tone::run(&args, &config))
             }
             Command::Token(args) => in_folder(&args.state_dir)
                 .and_then(|config| session::commands::token(&args, &config)),

@@ -187,6 +187,8 @@ fn replaces(newer: &Command, older: &Command) -> bool {
                 track: t, bus: b, ..
             },
         ) => (track, bus) == (t, b),
+        (Command::Tone { track, .. }, Command::Tone { track: t, .. }) => track == t,
+        (Command::Rest { slot, .. }, Command::Rest { slot: s, .. }) => slot == s,
         (Command::Panic { .. }, Command::Panic { .. }) => true,
         _ => false,
     }

@@ -16,6 +16,7 @@
 //! | `reading.rs` | questions about the log |
 //! | `settle.rs` | a group is applied: replies, acks, views |
 //! | `tell.rs` | what everyone else is told |
+//! | `load.rs` | a processor that is too slow |
 //! | `people.rs` | who is here, and what a host does about it |
 //! | `pairing.rs` | codes, and tokens for them |
 //! | `howls.rs` | what `feedback` effects do by themselves |
@@ -30,6 +31,7 @@ mod handover;
 mod history;
 mod howls;
 mod interest;
+pub mod load;
 mod look;
 mod pairing;
 mod people;
@@ -69,6 +71,7 @@ use handover::Handover;
 use history::History;
 use howls::Howls;
 use interest::Rules;
+use load::Load;
 use people::Presence;
 use reading::Questions;
 use repeats::Repeats;
@@ -119,6 +122,7 @@ pub struct Desk {
     next_batch: u64,
     views: HashMap<String, View>,
     howls: Howls,
+    load: Load,
     /// Number of the newest change that everyone was told.
     settled_seq: u64,
     history: History,
@@ -154,6 +158,7 @@ impl Desk {
             next_batch: 0,
             views: HashMap::new(),
             howls: Howls::default(),
+            load: Load::default(),
             log: None,
             acks: VecDeque::new(),
             questions: Questions::default(),
@@ -357,7 +362,10 @@ impl Desk {
                 Report::Notch { slot, .. } | Report::Howl { slot, .. } => {
                     self.note_howl(slot, &report);
                 }
-                Report::Load { xruns, mean, worst } => self.telemetry.load(xruns, mean, worst),
+                Report::Load { xruns, mean, worst } => {
+                    self.telemetry.load(xruns, mean, worst);
+                    self.note_load(mean, worst, now);
+                }
             }
         }
         if let Some((_, frame)) = applied {
@@ -376,6 +384,7 @@ impl Desk {
 
     fn send_meters(&mut self, now: Instant) {
         let frame = self.telemetry.frame();
+        let is_over = self.load.is_over();
         let state = &self.state;
         for client in self.clients.values_mut() {
             let Some(meters) = &mut client.meters else {
@@ -397,11 +406,11 @@ impl Desk {
                     .tracks
                     .iter()
                     .map(|track| (track.id.as_str(), of(track)));
-                Message::Text(settle::own(
-                    "meters",
-                    client,
-                    &protocol::meters::json(frame, tracks),
-                ))
+                let mut data = protocol::meters::json(frame, tracks);
+                if is_over {
+                    data.insert("overloaded".to_owned(), true.into());
+                }
+                Message::Text(settle::own("meters", client, &data))
             };
             client.outbox.latest(Latest::Meters, message);
         }
@@ -434,6 +443,7 @@ impl Desk {
             troubles.push(engine.to_owned());
         }
         troubles.extend(self.backend_trouble.clone());
+        troubles.extend(self.load.trouble());
         troubles.extend(self.door.trouble.clone());
         troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
         troubles

@@ -63,6 +63,8 @@ pub struct Plugin {
     pub values: Vec<f64>,
     /// Left out of the chain.
     pub bypassed: bool,
+    /// It rests because the processor is too slow. Temporary: not kept.
+    pub shed: bool,
     /// The path that was asked for and is not here.
     pub substituted_for: Option<String>,
     /// Number of the newest change to it.
@@ -84,6 +86,7 @@ impl Plugin {
             kind,
             values: defaults(kind),
             bypassed: false,
+            shed: false,
             substituted_for: None,
             seq: 0,
             howl: Howl::default(),
@@ -572,6 +575,12 @@ pub(super) fn plugin_commands(plugin: &Plugin, track: u8, position: usize) -> Ve
         memory_len: plugin.memory.len,
     }];
     commands.extend(set_commands(plugin.slot, &plugin.values));
+    if plugin.shed {
+        commands.push(Command::Rest {
+            slot: plugin.slot,
+            on: true,
+        });
+    }
     if plugin.bypassed {
         commands.push(Command::Bypass {
             slot: plugin.slot,
