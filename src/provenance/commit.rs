@@ -13,10 +13,11 @@ use super::daid::{Parts, timestamp};
 use super::database::{self, Unusable};
 use super::event::{EntityType, Event};
 use super::head;
-use super::journal::{self, Group, Stage};
+use super::journal::{Group, Stage};
 use super::record::Record;
 use super::recorder::{Taken, Touched};
 use super::rows::Row;
+use super::runs;
 
 /// Entities whose newest event is remembered.
 const PARENTS_MAX: usize = 4096;
@@ -106,13 +107,11 @@ impl Committer {
         }
         if batch.stage != self.stage {
             if let Some(stage) = &batch.stage {
-                journal::put_stage(db, stage)?;
+                runs::put_stage(db, stage)?;
             }
             self.stage.clone_from(&batch.stage);
         }
-        for group in &batch.journal {
-            journal::append(db, &self.epoch, group)?;
-        }
+        runs::append(db, &self.epoch, &batch.journal)?;
         if self.seq_mark != Some(batch.seq_mark) {
             database::keep_number(db, SEQ_MARK, batch.seq_mark)?;
             self.seq_mark = Some(batch.seq_mark);
