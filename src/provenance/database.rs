@@ -377,7 +377,7 @@ mod tests {
         let text = |db: &Connection, sql: &str| -> String {
             db.query_row(sql, [], |row| row.get(0)).unwrap()
         };
-        let all = "SELECT group_concat(row || ' ' || frame || ' ' || seq || ' ' || coalesce(hex(commands), '-'), ', ')
+        let all = "SELECT group_concat(row || ' ' || frame || ' ' || seq || ' ' || iif(commands IS NULL, '-', hex(commands)), ', ')
                    FROM journal";
         assert_eq!(text(&db, all), "1 0 0 01, 2 64 1 -, 3 0 1 02, 4 128 2 03");
         let starts =
