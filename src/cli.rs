@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Faults, Override, Value};
+use crate::doctor::{self, DoctorArgs};
 use crate::provenance;
 use crate::provenance::commands::LogCommand;
 use crate::provenance::legacy::ImportArgs;
@@ -95,6 +96,8 @@ pub enum Command {
     Token(TokenArgs),
     /// Print a link and QR code with which somebody can come in, once
     Pair(PairArgs),
+    /// Is this box fit for realtime sound, and what would mend it
+    Doctor(DoctorArgs),
     /// Read the log of every change; also while rigd is running
     #[command(subcommand)]
     Log(LogCommand),
@@ -273,6 +276,9 @@ pub fn main() -> ExitCode {
             Command::Replay(args) => in_folder(&args.state_dir)
                 .and_then(|config| crate::replay::replay(&args, &config.state_dir)),
             Command::Check(args) => check(&args),
+            Command::Doctor(args) => {
+                doctor_settings(&args).and_then(|config| doctor::run(&args, &config))
+            }
             Command::Token(args) => in_folder(&args.state_dir)
                 .and_then(|config| session::commands::token(&args, &config)),
             Command::Pair(args) => in_folder(&args.state_dir)
@@ -290,6 +296,14 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+fn doctor_settings(args: &DoctorArgs) -> Result<Config, Failure> {
+    let backend = args.backend.clone().map(Value::Text);
+    let overrides: Vec<Override> = over("--backend", "audio", "backend", backend)
+        .into_iter()
+        .collect();
+    load(args.config.as_deref(), &overrides)
 }
 
 /// The state folder of the settings.

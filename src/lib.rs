@@ -21,6 +21,7 @@
 //! | [`ring`] | the only way to and from the realtime thread |
 //! | [`telemetry`], [`ticker`] | status and metrics; the fast clock |
 //! | [`backend`], [`render`], [`replay`] | who calls the engine: a JACK server, a clock, a file, a night once more |
+//! | [`doctor`] | is this box fit for realtime sound |
 //! | [`rigd_rt`] | the engine: `no_std`, no alloc, no unsafe |
 //!
 //! Invariants:
@@ -38,6 +39,7 @@ pub mod batcher;
 pub mod cli;
 pub mod config;
 pub mod desk;
+pub mod doctor;
 pub mod keyfile;
 pub mod log;
 pub mod protocol;

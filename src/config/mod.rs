@@ -38,7 +38,7 @@ pub enum Anonymous {
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendChoice {
-    /// A running JACK server, else null.
+    /// A running JACK server, else a card, else null.
     Auto,
     /// A clock without a device.
     Null,
@@ -85,6 +85,8 @@ settings! {
         pub audio: Audio = Audio::default();
         /// `[jack]`.
         pub jack: Jack = Jack::default();
+        /// `[alsa]`.
+        pub alsa: Alsa = Alsa::default();
         /// `[realtime]`.
         pub realtime: Realtime = Realtime::default();
         /// `[limits]`.
@@ -102,13 +104,14 @@ settings! {
     /// Where sound comes from and goes to.
     pub struct Audio, section "audio" of Config at |c| c.audio;
 
-    /// "auto" takes a running JACK server, else "null", which is a clock without a device. ("alsa" is
-    /// not part of this version of rigd yet.)
+    /// "auto" takes a running JACK server, else the first ALSA card that plays (and records), else "null",
+    /// which is a clock without a device.
     pub backend: BackendChoice = BackendChoice::Auto, Kind::Choice(&["auto", "null", "jack", "alsa"]), "";
-    /// Frames per second; more costs processor time in proportion. JACK's own rate wins.
+    /// Frames per second; more costs processor time in proportion. JACK's own rate wins, and a
+    /// card that has none such takes the nearest.
     pub sample_rate: u32 = 48_000, Kind::Int(8_000, 192_000), "Hz";
     /// Frames computed at a time; fewer means less delay and less tolerance for a busy processor.
-    /// JACK's own number wins.
+    /// JACK's own number wins, and a card's that cannot do this one.
     pub block_frames: u32 = 64, Kind::Int(16, 4096), "frames";
     /// A WAV file whose channels loop into the microphone tracks ("null" only); "" is a built-in
     /// pair of voices.
@@ -130,6 +133,34 @@ settings! {
     /// Connects microphones to the physical inputs that their `input` names, and the master to the
     /// first two physical outputs. false leaves that to a patchbay.
     pub connect: bool = true, Kind::Bool, "";
+}
+
+settings! {
+    /// Which sound card, and how. Only the "alsa" backend looks here.
+    pub struct Alsa, section "alsa" of Config at |c| c.alsa;
+
+    /// The card, by its id (the word after "card 1:" of `arecord -l`, such as "M2"), or any PCM that ALSA knows;
+    /// "" is the first card that plays and records, else the first that plays.
+    pub device: String = String::new(), Kind::Text(256), "";
+    /// Where microphones come from, if not from device; "none" if there are none.
+    pub capture: String = String::new(), Kind::Text(256), "";
+    /// Where the master goes, if not to device.
+    pub playback: String = String::new(), Kind::Text(256), "";
+    /// How many blocks of audio.block_frames the loudspeakers' buffer holds; more means more delay and
+    /// more tolerance for a busy box.
+    pub periods: u32 = 3, Kind::Int(2, 32), "blocks";
+    /// How samples are coded; "" is the best that the card speaks.
+    pub format: String = String::new(), Kind::Choice(&["", "float", "s32", "s24_3", "s24", "s16"]), "";
+    /// How many channels to record; 0 is all that the card has.
+    pub capture_channels: u32 = 0, Kind::Int(0, 256), "channels";
+    /// How many channels to play; 0 is all that the card has.
+    pub playback_channels: u32 = 0, Kind::Int(0, 256), "channels";
+    /// The card's channels that are left and right of the master, such as [3, 4]; [] is what the card
+    /// says, else [1, 2].
+    pub master: Vec<usize> = Vec::new(), Kind::Ints(2, 1, 256), "";
+    /// Capture and playback are different cards, and a cable between them (word clock, S/PDIF, ADAT) keeps
+    /// them in step.
+    pub one_clock: bool = false, Kind::Bool, "";
 }
 
 settings! {
@@ -223,6 +254,7 @@ impl Config {
             .iter()
             .chain(Audio::FIELDS)
             .chain(Jack::FIELDS)
+            .chain(Alsa::FIELDS)
             .chain(Realtime::FIELDS)
             .chain(Limits::FIELDS)
             .chain(Roles::FIELDS)

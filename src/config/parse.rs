@@ -403,6 +403,10 @@ impl<'a> Parser<'a> {
             let message = "must be printable text without a colon".into();
             self.fault_of("jack", "client_name", message);
         }
+        if self.config.alsa.master.len() == 1 {
+            let message = "must name two channels, left and right, which may be the same".into();
+            self.fault_of("alsa", "master", message);
+        }
         self.check_listen();
         self.check_roles();
         let audio = self.config.audio.clone();
@@ -594,7 +598,10 @@ fn apply<T>(field: &Field<T>, target: &mut T, value: &DeValue<'_>) -> Result<(),
 
 /// The sections of the file but for `[[tracks]]`.
 fn sections() -> impl Iterator<Item = &'static str> {
-    ["audio", "jack", "realtime", "limits", "roles", "features"].into_iter()
+    [
+        "audio", "jack", "alsa", "realtime", "limits", "roles", "features",
+    ]
+    .into_iter()
 }
 
 /// Where a key that is not known here is known.

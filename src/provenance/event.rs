@@ -7,15 +7,16 @@ use jiff::Timestamp;
 use rigd_rt::Kind;
 use serde_json::{Map, Value, json};
 
+use super::canonical::canonical;
 use crate::protocol::encode::mode_name;
-use crate::protocol::views::{Parameters, kind_name};
+use crate::protocol::views::{Parameters, kind_name, object};
 use crate::rig::state::builtin_path;
 use crate::rig::{Durable, Track, What};
 use crate::session::By;
 use crate::session::people::Person;
 
 /// What kind of thing an event is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntityType {
     /// A plugin.
     Plugin,
@@ -60,8 +61,8 @@ pub struct Event {
     pub monotonic_us: u64,
     /// The first frame computed with it; `None` with no engine running.
     pub applied_frame: Option<u64>,
-    /// What changed, and whose change it is.
-    pub metadata: Value,
+    /// What changed, and whose change it is: canonical JSON.
+    pub metadata: String,
 }
 
 /// Something about people, which is no change of the rig: it has no number of its own, and carries that of
@@ -157,23 +158,20 @@ pub fn entity(what: &What) -> (EntityType, &str, Option<&str>) {
 }
 
 /// Who, where and what: the metadata of an event. `before` is the state before the change.
-pub fn metadata(what: &What, by: &By, before: &Durable) -> Value {
+pub fn metadata(what: &What, by: &By, before: &Durable) -> String {
     let (_, _, track_id) = entity(what);
     with_who(track_id, by, details(what, before))
 }
 
-/// Details with whose they are in front.
-pub fn with_who(track_id: Option<&str>, by: &By, details: Value) -> Value {
-    let mut map = Map::new();
+/// Details with whose they are, as canonical JSON.
+pub fn with_who(track_id: Option<&str>, by: &By, details: Value) -> String {
+    let mut map = object(details);
     if let Some(track_id) = track_id {
         map.insert("track_id".to_owned(), track_id.into());
     }
     map.insert("user_id".to_owned(), by.user_id.clone().into());
     map.insert("session_id".to_owned(), by.session_id.clone().into());
-    if let Value::Object(details) = details {
-        map.extend(details);
-    }
-    Value::Object(map)
+    canonical(&Value::Object(map))
 }
 
 fn parameters(kind: Kind, values: &[f64]) -> Value {

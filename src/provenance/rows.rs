@@ -60,22 +60,6 @@ const CHAIN: &str = "chain/";
 const PERSON: &str = "person/";
 
 impl Row {
-    /// Which row it is: its table and its key.
-    pub fn name(&self) -> (bool, &str) {
-        match self {
-            Row::State { key, .. } => (false, key),
-            Row::Plugin { id, .. } => (true, id),
-        }
-    }
-
-    /// Whether it takes the row away.
-    pub fn is_deletion(&self) -> bool {
-        match self {
-            Row::State { value, .. } => value.is_none(),
-            Row::Plugin { columns, .. } => columns.is_none(),
-        }
-    }
-
     /// A part of the state, as it is.
     pub fn of(part: &Part, state: &Durable) -> Row {
         let row = |key: String, value: Option<Value>| Row::State {
