@@ -64,6 +64,7 @@ use crate::rig::batch::ParamKey;
 use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{self, State};
 use crate::ring::ControlEnds;
+use crate::session::attendance::Attendance;
 use crate::session::{Door, Role};
 use crate::sync::{Latest, Stream};
 use crate::telemetry::Telemetry;
@@ -133,6 +134,7 @@ pub struct Desk {
     questions: Questions,
     door: Door,
     presence: Presence,
+    attendance: Attendance,
     people_looked_at: Option<Instant>,
     telemetry: Telemetry,
     backend_trouble: Option<String>,
@@ -164,6 +166,7 @@ impl Desk {
             questions: Questions::default(),
             door: Door::closed(),
             presence: Presence::default(),
+            attendance: Attendance::default(),
             people_looked_at: None,
             telemetry: Telemetry::default(),
             backend_trouble: None,
