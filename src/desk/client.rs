@@ -18,6 +18,13 @@ use crate::sync::Outbox;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub(super) u64);
 
+impl ClientId {
+    /// For the log.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// A token that was shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Proof {
@@ -48,6 +55,8 @@ pub struct Client {
     /// By what it has proved who it is.
     pub(super) proof: Option<Proof>,
     pub(super) since: jiff::Timestamp,
+    /// It came with this mark of the presence, and has not said who it is.
+    pub(super) came: Option<u64>,
     /// It is to be closed, and why.
     pub ends: Option<&'static str>,
     /// The address or name of the rig that it connected to, with the port.
