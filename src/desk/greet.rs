@@ -104,6 +104,7 @@ impl Desk {
             by: Arc::new(by),
             proof,
             since: jiff::Timestamp::now(),
+            came: None,
             ends: None,
             came_to: None,
             auth_user_id: None,
@@ -146,8 +147,9 @@ impl Desk {
         }));
         let frame = own("connection.status", &client, &status);
         client.outbox.reply(Message::Text(frame));
+        let came = self.presence.mark_arrival();
+        client.came = came.filter(|_| !client.by.verified);
         self.clients.insert(id, client);
-        self.presence.mark();
         id
     }
 
@@ -264,9 +266,10 @@ impl Desk {
     }
 
     fn say_who(&mut self, origin: &Origin) -> Result<(), Reject> {
-        let Some(client) = self.clients.get(&origin.client) else {
+        let Some(client) = self.clients.get_mut(&origin.client) else {
             return Ok(());
         };
+        client.came = None;
         self.presence.mark();
         let mut origin = origin.clone();
         origin.by = Arc::clone(&client.by);
