@@ -87,7 +87,14 @@ impl Rig {
         let (news_in, news) = std::sync::mpsc::sync_channel(NEWS);
         let (stop, stopped) = std::sync::mpsc::channel();
         let session = backend.start(deck).unwrap();
-        let keeper = Keeper::new(session, pool_samples, wanted, news_in, stopped);
+        let keeper = Keeper::new(
+            session,
+            pool_samples,
+            wanted,
+            news_in,
+            stopped,
+            std::sync::Arc::default(),
+        );
         Rig {
             desk,
             format,
