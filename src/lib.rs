@@ -9,7 +9,7 @@
 //!
 //! | room | what |
 //! |---|---|
-//! | [`cli`], [`config`], [`log`], [`run`] | the command line, the settings, the log; what wires everything |
+//! | [`cli`], [`config`], [`log`], [`run`], [`reload`] | the command line, the settings, the log; what wires everything; settings read again |
 //! | [`server`], [`remote`] | sockets and HTTP; the page |
 //! | [`protocol`] | bytes ↔ messages, in all dialects |
 //! | [`session`], [`keyfile`] | who may do what, and how much; what nobody else may read |
@@ -44,6 +44,7 @@ pub mod keyfile;
 pub mod log;
 pub mod protocol;
 pub mod provenance;
+pub mod reload;
 pub mod remote;
 pub mod render;
 pub mod replay;
