@@ -8,6 +8,7 @@
 //! | `rigd-control` | sockets, desk, batcher: one small runtime, restarted here if it panics |
 //! | `rigd-vault` | looks after the secret and the codes in the state folder |
 //! | `rigd-record` | writes `--output` |
+//! | `rigd-watchdog` | looks whether sound and control still move |
 //! | main | waits for signals, and reads the settings again |
 
 use std::cell::RefCell;
@@ -15,10 +16,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rigd_rt::Engine;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -38,6 +40,11 @@ use crate::rig::{State, Track};
 use crate::ring::rings;
 use crate::server::{self, Shared};
 use crate::session::{Door, Role};
+use crate::systemd::{
+    self,
+    status::StatusLine,
+    watchdog::{self, Vital},
+};
 use crate::ticker::Ticker;
 
 /// How long the control thread may take to end before the process does so without it.
@@ -80,7 +87,9 @@ pub fn serve(
         }
     };
     let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));
-    let deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
+    let vital = Arc::new(Vital::default());
+    let mut deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
+    deck.count_blocks_on(vital.blocks());
     let (stop, stopped) = watch::channel(false);
     let (attached, is_attached) = mpsc::channel();
     let (done, ended) = mpsc::channel();
@@ -107,6 +116,8 @@ pub fn serve(
         seq: None,
         server: server_settings(&config),
         settings,
+        status: StatusLine::default(),
+        vital: Arc::clone(&vital),
     };
     let control_side = move || {
         backend::realtime::pin(&cpus);
@@ -133,7 +144,14 @@ pub fn serve(
         .start(deck)
         .map_err(|error| Failure::failed(format!("The sound could not be started: {error}.")))?;
     let (change_backend, backend_changes) = mpsc::channel();
-    let keeper = Keeper::new(session, pool_samples, wanted, news, backend_changes);
+    let keeper = Keeper::new(
+        session,
+        pool_samples,
+        wanted,
+        news,
+        backend_changes,
+        Arc::clone(&vital),
+    );
     let (ends_with, backend_ended) = mpsc::channel();
     std::thread::Builder::new()
         .name("rigd-backend".to_owned())
@@ -143,6 +161,12 @@ pub fn serve(
                 "The backend's thread could not be started: {error}."
             ))
         })?;
+    watchdog::start(Arc::clone(&vital)).map_err(|error| {
+        Failure::failed(format!(
+            "The watchdog's thread could not be started: {error}."
+        ))
+    })?;
+    systemd::tell(NotifyState::Ready);
     let mut reload = Reload {
         config,
         read_again,
@@ -153,7 +177,8 @@ pub fn serve(
         reload.reload();
     }
     log::info!("rigd is ending");
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    vital.end();
+    systemd::tell(NotifyState::Stopping);
     let _ = stop.send(true);
     if ended.recv_timeout(CONTROL_ENDS_WITHIN).is_err() {
         log::error!("the control side did not end in time; rigd ends without it");
@@ -171,7 +196,8 @@ pub fn serve(
     }
 }
 
-/// What goes between the control side and the backend's keeper. Control thread.
+/// What goes between the control side and the others: the backend's keeper, the watchdog, systemd.
+/// Control thread.
 struct Link {
     want: watch::Sender<Wanted>,
     news: mpsc::Receiver<News>,
@@ -181,6 +207,8 @@ struct Link {
     server: server::Settings,
     /// Settings that are in effect from now on.
     settings: mpsc::Receiver<Config>,
+    status: StatusLine,
+    vital: Arc<Vital>,
 }
 
 impl Link {
@@ -377,9 +405,6 @@ async fn run(
             log::info!("rigd is listening on http://{address}");
         }
     }
-    if is_first {
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    }
     tokio::select! {
         ended = clockwork(&shared, link) => ended,
         _ = stopped.wait_for(|stopped| *stopped) => {
@@ -393,6 +418,7 @@ async fn run(
 /// Lets the desk move: often while the engine owes an answer, else when something is due.
 async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
     let ticker = Ticker::new()?;
+    let begun = Instant::now();
     let log = shared.desk.borrow().log_health();
     let on_disk = async || match &log {
         Some(health) => health.news.notified().await,
@@ -401,7 +427,11 @@ async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
     loop {
         link.resettle(shared);
         link.follow(&mut shared.desk.borrow_mut());
-        let wake = shared.desk.borrow_mut().tick(Instant::now());
+        let now = Instant::now();
+        let wake = shared.desk.borrow_mut().tick(now);
+        link.vital.control_runs(begun, now);
+        link.status
+            .tell(now, || shared.desk.borrow().status_line(now));
         match wake {
             Wake::Often => ticker.wait(LOOK_EVERY).await?,
             Wake::At(time) => {

@@ -2,6 +2,7 @@
 //! its time, and neither clients nor sound wait for that. When the backend has ended and can come
 //! back, it is opened again and gets a new engine, which the control side builds from the state.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::{Backend, Deck, Format, Reopen, Session, Wanted, Work};
 use crate::config::Config;
 use crate::rig::state::MicFeed;
 use crate::ring::{ControlEnds, rings};
+use crate::systemd::watchdog::Vital;
 
 /// How often the backend is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -64,6 +66,7 @@ pub struct Keeper {
     news: SyncSender<News>,
     changes: Receiver<Change>,
     change: Option<Change>,
+    vital: Arc<Vital>,
     told: Option<String>,
     format: Option<Format>,
     /// Number of the next engine's first frame.
@@ -81,14 +84,16 @@ fn pause(attempt: u32) -> Duration {
 
 impl Keeper {
     /// Of a backend that runs, until nobody can want a change any more. The engine has a delay memory of
-    /// `pool_samples`.
+    /// `pool_samples`. `vital` is told when sound is due.
     pub fn new(
         session: Box<dyn Session>,
         pool_samples: usize,
         wanted: watch::Receiver<Wanted>,
         news: SyncSender<News>,
         changes: Receiver<Change>,
+        vital: Arc<Vital>,
     ) -> Keeper {
+        vital.expect_sound(!session.is_paced_elsewhere());
         Keeper {
             reopen: session.reopen(),
             format: session.format(),
@@ -97,6 +102,7 @@ impl Keeper {
             news,
             changes,
             change: None,
+            vital,
             told: None,
             frame: 0,
             pool: None,
@@ -211,6 +217,7 @@ impl Keeper {
         let Some(session) = self.session.take() else {
             return;
         };
+        self.vital.expect_sound(false);
         let _ = self.news.send(News::Gone);
         match session.stop() {
             Ok(deck) => self.take_home(deck),
@@ -234,6 +241,7 @@ impl Keeper {
         let session = self.begin()?;
         self.format = session.format();
         self.reopen = session.reopen();
+        self.vital.expect_sound(!session.is_paced_elsewhere());
         self.session = Some(session);
         self.look();
         Ok(())
@@ -251,7 +259,8 @@ impl Keeper {
             None => crate::run::pool_of(self.pool_samples),
         };
         let engine = Box::new(Engine::new(rate_hz, self.frame, pool));
-        let deck = Deck::new(engine, engine_ends, rate_hz);
+        let mut deck = Deck::new(engine, engine_ends, rate_hz);
+        deck.count_blocks_on(self.vital.blocks());
         let (attached, is_attached) = std::sync::mpsc::sync_channel(1);
         let news = News::Engine {
             ends,

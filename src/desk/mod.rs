@@ -458,6 +458,21 @@ impl Desk {
         troubles
     }
 
+    /// How the rig is, in one line for a person.
+    pub fn status_line(&self, now: Instant) -> String {
+        let sound = self.telemetry.format().map_or_else(
+            || "no sound yet".to_owned(),
+            |format| format!("{} at {} Hz", format.backend, format.sample_rate_hz),
+        );
+        let (clients, xruns) = (self.clients.len(), self.telemetry.xruns());
+        let mut line = format!("{sound}, clients: {clients}, xruns: {xruns}");
+        for trouble in self.troubles(now) {
+            line.push_str("; ");
+            line.push_str(&trouble);
+        }
+        line
+    }
+
     /// The text of `/metrics`.
     pub fn metrics(&self) -> String {
         self.telemetry

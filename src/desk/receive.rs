@@ -78,6 +78,7 @@ impl Desk {
 
     pub(super) fn refuse(&mut self, origin: &Origin, reject: &Reject) {
         self.telemetry.refused(reject.code());
+        log::debug!(client = origin.client.number(), code = reject.code(); "{}", reject.sentence());
         if let Some(client) = self.clients.get_mut(&origin.client) {
             client.refuse(origin, reject);
         }

@@ -164,7 +164,8 @@ pub fn open(path: &Path) -> Result<Connection, Unusable> {
     Ok(db)
 }
 
-fn version(db: &Connection) -> Result<usize, Unusable> {
+/// Of its tables.
+pub(super) fn version(db: &Connection) -> Result<usize, Unusable> {
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     // A negative one is nobody's that we know.
     Ok(usize::try_from(version).unwrap_or(usize::MAX))

@@ -12,6 +12,7 @@
 //! | `chain.rs`, `head.rs` | what makes tampering evident: the links, and both ends |
 //! | `prune.rs` | what becomes of old rows |
 //! | `verify.rs` | is the log as it was written? |
+//! | `copies.rs` | whole databases, copied and exchanged |
 //! | `database.rs` | the file and its tables |
 //! | `writer.rs`, `commit.rs` | the append thread; what is in one commit |
 //! | `query.rs`, `reader.rs` | questions to the log; the thread that answers them |
@@ -24,6 +25,7 @@ pub mod canonical;
 pub mod chain;
 pub mod commands;
 pub mod commit;
+pub mod copies;
 pub mod daid;
 pub mod database;
 pub mod event;
@@ -152,6 +154,14 @@ fn lock(folder: &Path) -> Result<File, Problem> {
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
     Ok(lock)
+}
+
+/// Takes a state folder for a command that changes it; `what` that cannot do then.
+pub fn hold(folder: &Path, what: &str) -> Result<File, Failure> {
+    lock(folder).map_err(|problem| match problem {
+        Problem::Refused(failure) => failure,
+        Problem::Playable(reason) => Failure::failed(format!("{what}: {reason}.")),
+    })
 }
 
 fn unusable(folder: &Path, error: &std::io::Error) -> Problem {
