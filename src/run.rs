@@ -504,6 +504,7 @@ impl Reload<'_> {
                 log::error!("without effect: {names}. {reason}");
                 let config = &mut self.config;
                 (config.audio, config.jack, config.alsa) = (before.audio, before.jack, before.alsa);
+                config.mixer = before.mixer;
                 (config.realtime.priority, config.realtime.cpus) =
                     (before.realtime.priority, before.realtime.cpus);
             }

@@ -601,7 +601,10 @@ fn apply<T>(field: &Field<T>, target: &mut T, value: &DeValue<'_>) -> Result<(),
 
 /// The sections of the file but for `[[tracks]]`.
 fn sections() -> impl Iterator<Item = &'static str> {
-    ["audio", "jack", "alsa", "realtime", "limits", "features"].into_iter()
+    [
+        "audio", "jack", "alsa", "mixer", "realtime", "limits", "features",
+    ]
+    .into_iter()
 }
 
 /// Where a key that is not known here is known.
