@@ -184,6 +184,9 @@ pub struct ReplayArgs {
     /// Which run; the newest one if left out
     #[arg(long, value_name = "ID")]
     pub epoch: Option<String>,
+    /// Begins at the last snapshot that holds nothing behind this change, instead of at the beginning
+    #[arg(long, value_name = "SEQ")]
+    pub from: Option<u64>,
     /// Ends where the change after this one took effect
     #[arg(long, value_name = "SEQ")]
     pub until: Option<u64>,

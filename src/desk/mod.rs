@@ -64,6 +64,7 @@ use crate::rig::batch::ParamKey;
 use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{self, State};
 use crate::ring::ControlEnds;
+use crate::session::attendance::Attendance;
 use crate::session::{Buckets, Door, Role};
 use crate::sync::{Latest, Stream};
 use crate::telemetry::Telemetry;
@@ -133,6 +134,7 @@ pub struct Desk {
     questions: Questions,
     door: Door,
     presence: Presence,
+    attendance: Attendance,
     people_looked_at: Option<Instant>,
     telemetry: Telemetry,
     backend_trouble: Option<String>,
@@ -164,6 +166,7 @@ impl Desk {
             questions: Questions::default(),
             door: Door::closed(),
             presence: Presence::default(),
+            attendance: Attendance::default(),
             people_looked_at: None,
             telemetry: Telemetry::default(),
             backend_trouble: None,
@@ -279,6 +282,7 @@ impl Desk {
     /// Lets everything move that waits for time or engine; says when to come again.
     pub fn tick(&mut self, now: Instant) -> Wake {
         self.read_reports(now);
+        self.keep_snapshot(now);
         self.handover.send_waiting();
         self.flush_due(now);
         self.give_up_waiting(now);
@@ -353,7 +357,7 @@ impl Desk {
                 Report::Applied { group, frame } => {
                     // Groups that share a frame may share a report: the last one counts.
                     applied = Some((group, frame));
-                    self.journal(frame);
+                    self.journal(frame, now);
                     self.settle_applied(group, frame, now);
                 }
                 Report::SlotFreed { slot } => self.state.slot_freed(slot),
@@ -383,11 +387,24 @@ impl Desk {
     }
 
     /// Puts what the engine has applied at a frame into the journal.
-    fn journal(&mut self, frame: u64) {
+    fn journal(&mut self, frame: u64, now: Instant) {
+        let now = now.saturating_duration_since(self.started);
         while let Some((seq, commands)) = self.handover.take_sent() {
             if let Some(log) = &mut self.log {
-                log.journal(frame, seq, commands);
+                log.journal(frame, seq, commands, now);
             }
+        }
+    }
+
+    /// Gives the journal the whole rig, now and then.
+    fn keep_snapshot(&mut self, now: Instant) {
+        let now = now.saturating_duration_since(self.started);
+        if let Some(log) = &mut self.log
+            && log.wants_snapshot(now)
+            && self.handover.is_settled()
+        {
+            let everything = self.state.everything();
+            log.snapshot(self.telemetry.frame(), self.state.seq, everything, now);
         }
     }
 
