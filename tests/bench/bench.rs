@@ -1,6 +1,6 @@
 //! `cargo bench`: what rigd costs, as ratios against a reference measured in the same run.
 //!
-//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- log`, `-- instructions` run one part. Absolute figures belong to the
+//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- log`, `-- jack`, `-- instructions` run one part. Absolute figures belong to the
 //! machine that they were measured on; ratios can be compared.
 
 #[path = "../../src/rt/tests/common/mod.rs"]
@@ -8,6 +8,7 @@ mod common;
 mod engine;
 mod extremes;
 mod instructions;
+mod jack;
 mod log;
 mod process;
 mod provenance;
@@ -22,6 +23,7 @@ fn main() {
     let part = arguments.first().map(String::as_str);
     match part {
         Some("echo-server") => wire::echo_server(),
+        Some("jack-through") => jack::through(),
         Some("blocks") => engine::only_blocks(arguments.get(1).map_or("", String::as_str)),
         _ => {
             if matches!(part, None | Some("engine")) {
@@ -36,6 +38,9 @@ fn main() {
             if matches!(part, None | Some("log")) {
                 provenance::run();
                 realtime::run();
+            }
+            if matches!(part, None | Some("jack")) {
+                jack::run(arguments.get(1).map(String::as_str));
             }
             if matches!(part, None | Some("wire")) {
                 wire::run();

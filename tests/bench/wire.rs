@@ -18,7 +18,7 @@ const MESSAGES: usize = 200_000;
 const ROUNDS: usize = 7;
 const IDLE_CLIENTS: usize = 200;
 
-type Socket = WebSocketStream<TcpStream>;
+pub type Socket = WebSocketStream<TcpStream>;
 
 fn config() -> WebSocketConfig {
     WebSocketConfig::default()
@@ -50,7 +50,7 @@ pub fn echo_server() {
     });
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -58,7 +58,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     runtime.block_on(future)
 }
 
-async fn connect(server: &Server) -> Socket {
+pub async fn connect(server: &Server) -> Socket {
     let stream = TcpStream::connect(&server.address)
         .await
         .expect("the server accepts");
