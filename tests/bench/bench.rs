@@ -1,6 +1,7 @@
 //! `cargo bench`: what rigd costs, as ratios against a reference measured in the same run.
 //!
-//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- log`, `-- instructions`, `-- fanout` run one part. Absolute figures belong to the
+//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- fanout`, `-- log`, `-- jack`, `-- instructions` run one part. Absolute figures
+//! belong to the
 //! machine that they were measured on; ratios can be compared.
 
 #[path = "../../src/rt/tests/common/mod.rs"]
@@ -9,6 +10,7 @@ mod engine;
 mod extremes;
 mod fanout;
 mod instructions;
+mod jack;
 mod log;
 mod process;
 mod provenance;
@@ -24,6 +26,7 @@ fn main() {
     match part {
         Some("echo-server") => wire::echo_server(),
         Some("broadcast-server") => fanout::broadcast_server(),
+        Some("jack-through") => jack::through(),
         Some("blocks") => engine::only_blocks(arguments.get(1).map_or("", String::as_str)),
         _ => {
             if matches!(part, None | Some("engine")) {
@@ -38,6 +41,9 @@ fn main() {
             if matches!(part, None | Some("log")) {
                 provenance::run();
                 realtime::run();
+            }
+            if matches!(part, None | Some("jack")) {
+                jack::run(arguments.get(1).map(String::as_str));
             }
             if matches!(part, None | Some("wire")) {
                 wire::run();
