@@ -206,12 +206,13 @@ def test_a_crash_loop_slows_down_and_ends_by_itself(machine):
         if machine.show("Result") == "start-limit-hit":
             break
         pid = wait_until(machine.pid, "it runs")
+        written = int(re.search(r"^write_bytes: (\d+)", open(f"/proc/{pid}/io").read(), re.M)[1])
+        assert written < 256 * 1024, f"a start writes {written} bytes"
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: machine.pid() not in (pid,), "it is gone")
         wait_until(lambda: machine.show("SubState") in ("running", "failed"), "it is back or given up")
     machine.wait_for("failed")
     machine.wait_for("active", "rigd-again.timer")
-    # The limit counts half a minute.
     machine.run("systemctl", "reset-failed", "rigd.service") if False else None
     wait_until(lambda: machine.show("ActiveState") == "active", "the timer has started it", 90)
     sound_is_back(machine, time.monotonic())
