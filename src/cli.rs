@@ -17,6 +17,7 @@ use crate::provenance::commands::LogCommand;
 use crate::provenance::legacy::ImportArgs;
 use crate::session;
 use crate::session::commands::{PairArgs, TokenArgs};
+use crate::tone::{self, ToneArgs};
 
 /// Exit code of a command that could not do what it was asked.
 pub const FAILED: u8 = 1;
@@ -99,6 +100,8 @@ pub enum Command {
     Pair(PairArgs),
     /// Is this box fit for realtime sound, and what would mend it
     Doctor(DoctorArgs),
+    /// Ask a rig that runs for a test tone
+    Tone(ToneArgs),
     /// Read the log of every change; also while rigd is running
     #[command(subcommand)]
     Log(LogCommand),
@@ -178,6 +181,9 @@ pub struct ReplayArgs {
     /// Which run; the newest one if left out
     #[arg(long, value_name = "ID")]
     pub epoch: Option<String>,
+    /// Begins at the last snapshot that holds nothing behind this change, instead of at the beginning
+    #[arg(long, value_name = "SEQ")]
+    pub from: Option<u64>,
     /// Ends where the change after this one took effect
     #[arg(long, value_name = "SEQ")]
     pub until: Option<u64>,
@@ -287,6 +293,9 @@ pub fn main() -> ExitCode {
             Command::Check(args) => check(&args),
             Command::Doctor(args) => {
                 doctor_settings(&args).and_then(|config| doctor::run(&args, &config))
+            }
+            Command::Tone(args) => {
+                load(args.config.as_deref(), &[]).and_then(|config| tone::run(&args, &config))
             }
             Command::Token(args) => in_folder(&args.state_dir)
                 .and_then(|config| session::commands::token(&args, &config)),

@@ -22,8 +22,8 @@
 //! | [`sync`] | what each client still has to hear |
 //! | [`ring`] | the only way to and from the realtime thread |
 //! | [`telemetry`], [`ticker`] | status and metrics; the fast clock |
-//! | [`backend`], [`render`], [`replay`] | who calls the engine: a JACK server, a clock, a file, a night once more |
-//! | [`doctor`] | is this box fit for realtime sound |
+//! | [`backend`], [`render`], [`replay`] | who calls the engine: a JACK server, a card, a clock, a file, a night once more |
+//! | [`doctor`], [`tone`] | is this box fit for realtime sound; a test tone |
 //! | [`rigd_rt`] | the engine: `no_std`, no alloc, no unsafe |
 //!
 //! Invariants:
@@ -59,5 +59,6 @@ pub mod sync;
 pub mod systemd;
 pub mod telemetry;
 pub mod ticker;
+pub mod tone;
 pub mod voice;
 pub mod wav;

@@ -29,6 +29,7 @@ use crate::backend::keeper::{Keeper, NEWS, News};
 use crate::backend::{self, Deck, Wanted};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
+use crate::desk::load::Policy;
 use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake};
 use crate::provenance;
 use crate::provenance::prune::Retention;
@@ -105,6 +106,7 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     };
     let keeps_events = config.features.enable_daid_tracking;
     let cpus = config.realtime.control_cpus.clone();
+    let load_policy = load_policy(&config);
     let (want, wanted) = watch::channel(Wanted::default());
     let (news, is_news) = mpsc::sync_channel(NEWS);
     let mut link = Link {
@@ -118,6 +120,7 @@ pub fn serve(config: Config) -> Result<(), Failure> {
         backend::realtime::pin(&cpus);
         let log = opened.begin(state.durable(), state.seq, run, keeps_events);
         let mut desk = Desk::new(fixed, state);
+        desk.set_load_policy(load_policy);
         desk.keep(log);
         desk.admit_by(door);
         desk.attach(control_ends, format, mic_feed);
@@ -281,6 +284,14 @@ pub fn new_rig(config: &Config, wiring: Wiring, pool_samples: usize) -> State {
         }
     }
     state
+}
+
+/// What the settings allow when the processor is too slow.
+fn load_policy(config: &Config) -> Policy {
+    Policy {
+        sheds: config.realtime.shed_load,
+        load_max: config.realtime.load_max as f32,
+    }
 }
 
 fn fixed(config: &Config) -> Fixed {
