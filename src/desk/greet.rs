@@ -361,7 +361,9 @@ impl Client {
         let by = By {
             user_id: said(user_id, &self.auth_user_id, LEGACY.0),
             session_id: said(session_id, &self.auth_session_id, LEGACY.1),
-            ..(*self.by).clone()
+            role: self.by.role,
+            verified: self.by.verified,
+            address: Arc::clone(&self.by.address),
         };
         self.become_somebody(by);
     }
