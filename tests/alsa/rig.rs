@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rigd::backend::alsa::Alsa;
-use rigd::backend::keeper::{Keeper, NEWS, News};
+use rigd::backend::keeper::{Change, Keeper, NEWS, News};
 use rigd::backend::{Backend, Deck, Format, Wanted};
 use rigd::config::Config;
 use rigd::desk::{ClientId, Desk, Fixed};
@@ -55,7 +55,8 @@ pub struct Rig {
     client: ClientId,
     want: watch::Sender<Wanted>,
     news: Receiver<News>,
-    stop: Sender<()>,
+    /// Its end is the keeper's.
+    stop: Sender<Change>,
     keeper: JoinHandle<std::io::Result<()>>,
 }
 
@@ -87,7 +88,14 @@ impl Rig {
         let (news_in, news) = std::sync::mpsc::sync_channel(NEWS);
         let (stop, stopped) = std::sync::mpsc::channel();
         let session = backend.start(deck).unwrap();
-        let keeper = Keeper::new(session, pool_samples, wanted, news_in, stopped);
+        let keeper = Keeper::new(
+            session,
+            pool_samples,
+            wanted,
+            news_in,
+            stopped,
+            std::sync::Arc::default(),
+        );
         Rig {
             desk,
             format,
