@@ -51,10 +51,13 @@ impl Door {
         listening: Vec<SocketAddr>,
     ) -> Door {
         let opened = Secret::open(folder).and_then(|secret| {
-            vault::note_listening(folder, scheme, &listening)?;
             let vault = Vault::start(folder.to_owned(), secret.clone())?;
             Ok((secret, vault))
         });
+        // Only links that `rigd pair` prints need it.
+        if let Err(error) = vault::note_listening(folder, scheme, &listening) {
+            log::warn!("the state folder takes no note of where rigd listens: {error}");
+        }
         let door = Door {
             listening,
             scheme,
