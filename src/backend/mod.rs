@@ -103,6 +103,7 @@ pub trait Session: Send {
 
 /// Opens the backend that the settings name.
 pub fn open(config: &Config) -> Result<Box<dyn Backend>, Failure> {
+    alsa::mixer::apply(&config.mixer, &config.alsa)?;
     let audio = &config.audio;
     let file = [&audio.input, &audio.music, &audio.output]
         .into_iter()

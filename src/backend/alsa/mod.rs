@@ -5,6 +5,7 @@
 //! | `mod.rs` | the card: opened, run, opened again |
 //! | `library.rs` | ALSA's library, loaded at run time |
 //! | `cards.rs` | which cards there are, and what they offer |
+//! | `mixer.rs` | a card's hardware mixer |
 //! | `names.rs` | which of them the settings mean |
 //! | `side.rs` | one side of a card: opened, set up, blocks moved |
 //! | `sample.rs` | a card's samples and the engine's |
@@ -15,6 +16,7 @@
 
 pub mod cards;
 pub mod library;
+pub mod mixer;
 pub mod names;
 pub mod sample;
 pub mod side;
@@ -242,6 +244,10 @@ impl Session for Running {
     fn reopen(&self) -> Option<Reopen> {
         let (config, names) = (self.config.clone(), self.names.clone());
         Some(Box::new(move || {
+            // One that was unplugged comes back as it was made; a control that is missing now costs no sound.
+            if let Err(failure) = mixer::apply(&config.mixer, &config.alsa) {
+                log::warn!("{failure}");
+            }
             let alsa = Alsa::open_named(&config, names.clone())?;
             Ok(Box::new(alsa))
         }))
