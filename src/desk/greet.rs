@@ -16,11 +16,9 @@ use crate::protocol::{Dialect, Head, Kind};
 use crate::rig::Reject;
 use crate::session::clock::Moment;
 use crate::session::gate::Refusal;
-use crate::session::{Bucket, Buckets, Door, Identity, Rights, Role};
+use crate::session::{Buckets, Door, Identity, Rights, Role};
 use crate::sync::Outbox;
 
-/// Operations may come in bursts of so many seconds' worth.
-const OPERATIONS_BURST_S: u32 = 2;
 /// What a message without any claim is from.
 const LEGACY: (&str, &str) = ("legacy_user", "legacy_session");
 /// Why a connection is closed.
@@ -92,8 +90,6 @@ impl Desk {
         self.next_client += 1;
         let id = ClientId(self.next_client);
         let limits = &self.fixed.limits;
-        let bucket =
-            |name, per_s: u32, burst: u32| Bucket::new(name, f64::from(per_s), f64::from(burst));
         let mut client = Client {
             connection_id,
             rights,
@@ -120,19 +116,7 @@ impl Desk {
             rules: Rc::clone(&self.everything),
             is_asleep: false,
             meters: None,
-            buckets: Buckets {
-                messages: bucket(
-                    "messages_per_s",
-                    limits.messages_per_s,
-                    limits.message_burst,
-                ),
-                batches: bucket("batches_per_s", limits.batches_per_s, limits.batches_per_s),
-                operations: bucket(
-                    "operations_per_s",
-                    limits.operations_per_s,
-                    limits.operations_per_s * OPERATIONS_BURST_S,
-                ),
-            },
+            buckets: Buckets::new(limits),
             legacy_ids: 0,
             resync: Resync::None,
         };
@@ -364,7 +348,9 @@ impl Client {
         let by = By {
             user_id: said(user_id, &self.auth_user_id, LEGACY.0),
             session_id: said(session_id, &self.auth_session_id, LEGACY.1),
-            ..(*self.by).clone()
+            role: self.by.role,
+            verified: self.by.verified,
+            address: Arc::clone(&self.by.address),
         };
         self.become_somebody(by);
     }
