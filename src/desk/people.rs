@@ -19,7 +19,7 @@ use crate::rig::Reject;
 use crate::session::clock::Moment;
 use crate::session::people::{PEOPLE_MAX, Person};
 use crate::session::secret::Secret;
-use crate::session::vault::Vault;
+use crate::session::vault::{News, Vault};
 use crate::sync::Latest;
 
 /// How often it is looked whose time is over.
@@ -88,8 +88,11 @@ impl Desk {
             self.end_those_whose_time_is_over(Moment::now().uptime);
             self.note_who_has_left(now);
         }
-        if let Some(secret) = self.door.vault.as_ref().and_then(Vault::new_secret) {
-            self.rotate(secret, now);
+        while let Some(news) = self.door.vault.as_ref().and_then(Vault::news) {
+            match news {
+                News::Secret(secret) => self.rotate(secret, now),
+                News::Kept => self.door.trouble = None,
+            }
         }
         self.send_presence(now);
     }
