@@ -233,6 +233,7 @@ impl Deck {
     }
 
     /// Computes one block of `output[0].len()` frames. Realtime thread; wait-free.
+    #[cfg_attr(feature = "rtsan", rtsan_standalone::nonblocking)]
     pub fn process(&mut self, inputs: &[&[f32]], output: [&mut [f32]; 2]) {
         let frames = output[0].len();
         let started = Instant::now();

@@ -100,6 +100,7 @@ impl Desk {
             by: Arc::new(by),
             proof,
             since: jiff::Timestamp::now(),
+            came: None,
             ends: None,
             came_to: None,
             auth_user_id: None,
@@ -130,8 +131,9 @@ impl Desk {
         }));
         let frame = own("connection.status", &client, &status);
         client.outbox.reply(Message::Text(frame));
+        let came = self.presence.mark_arrival();
+        client.came = came.filter(|_| !client.by.verified);
         self.clients.insert(id, client);
-        self.presence.mark();
         id
     }
 
@@ -248,9 +250,10 @@ impl Desk {
     }
 
     fn say_who(&mut self, origin: &Origin) -> Result<(), Reject> {
-        let Some(client) = self.clients.get(&origin.client) else {
+        let Some(client) = self.clients.get_mut(&origin.client) else {
             return Ok(());
         };
+        client.came = None;
         self.presence.mark();
         let mut origin = origin.clone();
         origin.by = Arc::clone(&client.by);
@@ -345,7 +348,9 @@ impl Client {
         let by = By {
             user_id: said(user_id, &self.auth_user_id, LEGACY.0),
             session_id: said(session_id, &self.auth_session_id, LEGACY.1),
-            ..(*self.by).clone()
+            role: self.by.role,
+            verified: self.by.verified,
+            address: Arc::clone(&self.by.address),
         };
         self.become_somebody(by);
     }

@@ -197,7 +197,7 @@ impl Desk {
             answers: Vec::new(),
         };
         self.handover
-            .hand_over(&accepted.commands, Waiting::Changes(settling), now);
+            .hand_over(accepted.commands, Waiting::Changes(settling), now);
     }
 }
 

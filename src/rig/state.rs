@@ -483,6 +483,10 @@ impl State {
     /// What tells the engine whom side chains listen to, where that has changed: the microphone that
     /// `mic` numbers in the order of `track.list` (from 1; 0 is all of them), never an effect's own track.
     pub(super) fn sidechains(&mut self) -> Vec<Command> {
+        let mut plugins = self.tracks.iter().flat_map(|track| &track.plugins);
+        if !plugins.any(|plugin| plugin.kind == Kind::Duck) {
+            return Vec::new();
+        }
         let bits = |track: &Track| 1u32 << track.place;
         let mics: Vec<u32> = self
             .tracks

@@ -54,8 +54,17 @@ impl Server {
 
     /// The bare echo: this program again.
     pub fn echo() -> Server {
+        Server::this_program("echo-server")
+    }
+
+    /// The bare broadcast: this program again.
+    pub fn broadcast() -> Server {
+        Server::this_program("broadcast-server")
+    }
+
+    fn this_program(part: &str) -> Server {
         let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-        command.arg("echo-server");
+        command.arg(part);
         Server::start(command)
     }
 

@@ -74,11 +74,11 @@ impl Alsa {
     }
 
     fn open_named(config: &Config, mut names: Names) -> Result<Alsa, Failure> {
-        let playback = open_side(config, &names.playback, Direction::Playback, None)?;
+        let playback = open_side(config, &names.playback, None)?;
         let rate = playback.rate_hz;
         let capture = match &names.capture {
             None => None,
-            Some(pcm) => match open_side(config, pcm, Direction::Capture, Some(rate)) {
+            Some(pcm) => match open_side(config, pcm, Some(&playback)) {
                 Ok(side) => Some(side),
                 Err(failure) if names.needs_capture => return Err(failure),
                 Err(failure) => {
@@ -261,19 +261,21 @@ impl Session for Running {
     }
 }
 
-/// `rate_hz`: of the other side, which must be met.
-fn open_side(
-    config: &Config,
-    pcm: &str,
-    direction: Direction,
-    rate_hz: Option<u32>,
-) -> Result<Side, Failure> {
-    let is_playback = direction == Direction::Playback;
+/// `playback`: the side that this one is to keep up with; without it, it is that side.
+fn open_side(config: &Config, pcm: &str, playback: Option<&Side>) -> Result<Side, Failure> {
+    let is_playback = playback.is_none();
+    let direction = if is_playback {
+        Direction::Playback
+    } else {
+        Direction::Capture
+    };
     let wish = Wish {
         pcm: pcm.to_owned(),
-        rate_hz: rate_hz.unwrap_or(config.audio.sample_rate),
-        is_rate_fixed: rate_hz.is_some(),
-        block_frames: config.audio.block_frames as usize,
+        rate_hz: playback.map_or(config.audio.sample_rate, |side| side.rate_hz),
+        follows: !is_playback,
+        block_frames: playback.map_or(config.audio.block_frames as usize, |side| {
+            side.period_frames
+        }),
         // What comes late from microphones is not heard later; a long buffer costs nothing.
         periods: config.alsa.periods.max(if is_playback { 2 } else { 4 }),
         formats: side::formats(&config.alsa.format),
@@ -333,6 +335,10 @@ fn sentence(refusal: &Refusal, wish: &Wish, side: &str) -> String {
             "The sound card {pcm} runs at {rate_hz} Hz for {side}, and the other side at {} Hz: set \
              audio.sample_rate to one that both have.",
             wish.rate_hz
+        ),
+        Refusal::Buffer(buffer, period) => format!(
+            "The sound card {pcm} has a buffer of {buffer} frames for {side}, and a block has {period}, which \
+             leaves no time to compute anything: try another audio.block_frames or alsa.periods."
         ),
         Refusal::Setup(error) => format!(
             "The sound card {pcm} cannot be set up for {side} ({error}): try another audio.sample_rate, \
