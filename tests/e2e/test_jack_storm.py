@@ -28,6 +28,9 @@ def survive(start, times):
     try:
         rig = start("--backend", "jack", settings=GENEROUS, env=jackd.env)
         watcher = rig.client()
+        # What the crowd does is not its business: it would hear thousands of changes a second.
+        watcher.ask("auth", {"session_id": "watcher"})
+        watcher.ask("client.subscribe", {"types": ["track.preset.save"]})
 
         def status():
             return watcher.ask("status.get")["data"]
