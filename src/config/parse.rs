@@ -602,7 +602,7 @@ fn apply<T>(field: &Field<T>, target: &mut T, value: &DeValue<'_>) -> Result<(),
 /// The sections of the file but for `[[tracks]]`.
 fn sections() -> impl Iterator<Item = &'static str> {
     [
-        "audio", "jack", "alsa", "realtime", "limits", "roles", "features",
+        "audio", "jack", "alsa", "mixer", "realtime", "limits", "roles", "features",
     ]
     .into_iter()
 }

@@ -16,11 +16,9 @@ use crate::protocol::{Dialect, Head, Kind};
 use crate::rig::Reject;
 use crate::session::clock::Moment;
 use crate::session::gate::Refusal;
-use crate::session::{Bucket, Buckets, Door, Identity, Rights, Role};
+use crate::session::{Buckets, Door, Identity, Rights, Role};
 use crate::sync::Outbox;
 
-/// Operations may come in bursts of so many seconds' worth.
-const OPERATIONS_BURST_S: u32 = 2;
 /// What a message without any claim is from.
 const LEGACY: (&str, &str) = ("legacy_user", "legacy_session");
 /// Why a connection is closed.
@@ -92,8 +90,6 @@ impl Desk {
         self.next_client += 1;
         let id = ClientId(self.next_client);
         let limits = &self.fixed.limits;
-        let bucket =
-            |name, per_s: u32, burst: u32| Bucket::new(name, f64::from(per_s), f64::from(burst));
         let mut client = Client {
             connection_id,
             rights,
@@ -104,6 +100,7 @@ impl Desk {
             by: Arc::new(by),
             proof,
             since: jiff::Timestamp::now(),
+            came: None,
             ends: None,
             came_to: None,
             auth_user_id: None,
@@ -119,19 +116,7 @@ impl Desk {
             rules: Rc::clone(&self.everything),
             is_asleep: false,
             meters: None,
-            buckets: Buckets {
-                messages: bucket(
-                    "messages_per_s",
-                    limits.messages_per_s,
-                    limits.message_burst,
-                ),
-                batches: bucket("batches_per_s", limits.batches_per_s, limits.batches_per_s),
-                operations: bucket(
-                    "operations_per_s",
-                    limits.operations_per_s,
-                    limits.operations_per_s * OPERATIONS_BURST_S,
-                ),
-            },
+            buckets: Buckets::new(limits),
             legacy_ids: 0,
             resync: Resync::None,
         };
@@ -146,8 +131,9 @@ impl Desk {
         }));
         let frame = own("connection.status", &client, &status);
         client.outbox.reply(Message::Text(frame));
+        let came = self.presence.mark_arrival();
+        client.came = came.filter(|_| !client.by.verified);
         self.clients.insert(id, client);
-        self.presence.mark();
         id
     }
 
@@ -264,9 +250,10 @@ impl Desk {
     }
 
     fn say_who(&mut self, origin: &Origin) -> Result<(), Reject> {
-        let Some(client) = self.clients.get(&origin.client) else {
+        let Some(client) = self.clients.get_mut(&origin.client) else {
             return Ok(());
         };
+        client.came = None;
         self.presence.mark();
         let mut origin = origin.clone();
         origin.by = Arc::clone(&client.by);

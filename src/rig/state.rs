@@ -258,7 +258,8 @@ impl Wiring {
                 NO_CHANNEL
             }
         };
-        if let Some(feed) = track.feed {
+        // Of a backend whose channels are a file's.
+        if let Some(feed) = track.feed.filter(|_| self.mic_feed != MicFeed::Device) {
             let channel = match self.mic_feed {
                 MicFeed::InOrderLooped if self.device_channels > 0 => feed % self.device_channels,
                 _ => feed,

@@ -128,7 +128,7 @@ fn upgrade(
     if let Err(reject) = shared.guard.borrow_mut().check_rate(peer.ip()) {
         return refused(StatusCode::TOO_MANY_REQUESTS, &reject);
     }
-    let limit = shared.settings.connections;
+    let limit = shared.settings.borrow().connections;
     if shared.desk.borrow().clients() >= limit {
         let reject = Reject::Capacity {
             what: "connections",

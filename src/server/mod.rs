@@ -62,7 +62,7 @@ pub struct Shared {
     pub nudge: Notify,
     /// Becomes true when the box goes away.
     ends: watch::Sender<bool>,
-    settings: Settings,
+    settings: RefCell<Settings>,
     guard: RefCell<Guard>,
     open: Cell<usize>,
 }
@@ -75,7 +75,7 @@ impl Shared {
             ends: watch::channel(false).0,
             desk,
             nudge: Notify::new(),
-            settings,
+            settings: RefCell::new(settings),
             guard,
             open: Cell::new(0),
         })
@@ -83,6 +83,12 @@ impl Shared {
 }
 
 impl Shared {
+    /// What the server is told from now on.
+    pub fn set_settings(&self, settings: Settings) {
+        self.guard.borrow_mut().follow(&settings);
+        self.settings.replace(settings);
+    }
+
     /// Tells every client that the box goes away.
     pub fn say_goodbye(&self) {
         self.ends.send_replace(true);
@@ -106,7 +112,7 @@ pub async fn listen(listener: std::net::TcpListener, shared: Rc<Shared>) -> io::
 }
 
 fn accept(stream: TcpStream, local: SocketAddr, peer: SocketAddr, shared: &Rc<Shared>) {
-    if shared.open.get() >= shared.settings.connections + OTHER_CONNECTIONS {
+    if shared.open.get() >= shared.settings.borrow().connections + OTHER_CONNECTIONS {
         log::warn!("too many connections: one from {} was closed", peer.ip());
         return;
     }
