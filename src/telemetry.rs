@@ -158,7 +158,7 @@ impl Telemetry {
     }
 
     /// Prometheus text.
-    pub fn metrics(&self, clients: usize, seq: u64, uptime: Duration) -> String {
+    pub fn metrics(&self, clients: usize, polls: usize, seq: u64, uptime: Duration) -> String {
         let mut text = String::new();
         let mut one = |name: &str, kind: &str, help: &str, value: f64| {
             let _ = write!(
@@ -177,6 +177,12 @@ impl Telemetry {
             "gauge",
             "Open WebSocket connections.",
             clients as f64,
+        );
+        one(
+            "rigd_polls",
+            "gauge",
+            "Long polls that wait for news.",
+            polls as f64,
         );
         one(
             "rigd_messages_total",

@@ -9,6 +9,7 @@ use super::Desk;
 use super::client::{By, Client, ClientId, Resync};
 use super::interest::Interest;
 use super::settle::{Origin, own};
+use crate::config::Limits;
 use crate::protocol::views::object;
 use crate::protocol::{Dialect, Head, Kind};
 use crate::rig::Reject;
@@ -26,8 +27,6 @@ impl Desk {
         self.next_client += 1;
         let id = ClientId(self.next_client);
         let limits = &self.fixed.limits;
-        let bucket =
-            |name, per_s: u32, burst: u32| Bucket::new(name, f64::from(per_s), f64::from(burst));
         let mut client = Client {
             connection_id,
             role: self.fixed.anonymous,
@@ -46,19 +45,8 @@ impl Desk {
             interest: Interest::default(),
             wants_batches: false,
             meters: None,
-            buckets: Buckets {
-                messages: bucket(
-                    "messages_per_s",
-                    limits.messages_per_s,
-                    limits.message_burst,
-                ),
-                batches: bucket("batches_per_s", limits.batches_per_s, limits.batches_per_s),
-                operations: bucket(
-                    "operations_per_s",
-                    limits.operations_per_s,
-                    limits.operations_per_s * OPERATIONS_BURST_S,
-                ),
-            },
+            buckets: buckets(limits),
+            visit: None,
             legacy_ids: 0,
             resync: Resync::None,
             outbox: Outbox::new(limits.backlog_messages),
@@ -80,7 +68,9 @@ impl Desk {
 
     /// A client is gone. What it has pending is applied all the same.
     pub fn disconnect(&mut self, id: ClientId) {
-        self.clients.remove(&id);
+        if let Some(visit) = self.clients.remove(&id).and_then(|client| client.visit) {
+            self.end_visit(&visit);
+        }
     }
 
     /// A client, while it is there.
@@ -127,6 +117,25 @@ impl Desk {
             "success": true,
         }));
         self.say_as(&origin, "AUTH_SUCCESS", &data)
+    }
+}
+
+/// What somebody who has not asked anything yet may ask.
+pub(super) fn buckets(limits: &Limits) -> Buckets {
+    let bucket =
+        |name, per_s: u32, burst: u32| Bucket::new(name, f64::from(per_s), f64::from(burst));
+    Buckets {
+        messages: bucket(
+            "messages_per_s",
+            limits.messages_per_s,
+            limits.message_burst,
+        ),
+        batches: bucket("batches_per_s", limits.batches_per_s, limits.batches_per_s),
+        operations: bucket(
+            "operations_per_s",
+            limits.operations_per_s,
+            limits.operations_per_s * OPERATIONS_BURST_S,
+        ),
     }
 }
 

@@ -10,7 +10,6 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::Desk;
 use super::settle::{hash, own};
 use crate::protocol::views;
-use crate::session::Role;
 
 /// Of one plugin it is told at most this often.
 const EVERY: Duration = Duration::from_millis(100);
@@ -80,7 +79,7 @@ impl Desk {
             data.insert("plugin_id".to_owned(), Value::from(plugin_id.as_str()));
             let mut frame: Option<Utf8Bytes> = None;
             for client in self.clients.values_mut() {
-                if client.role == Role::Nobody {
+                if !client.hears() {
                     continue;
                 }
                 let frame = match &frame {

@@ -16,6 +16,7 @@
 //! | `reading.rs` | questions about the log |
 //! | `settle.rs` | a group is applied: replies, acks, views |
 //! | `tell.rs` | what everyone else is told |
+//! | `visit.rs` | HTTP requests, each a client for as long as it takes |
 //! | `howls.rs` | what `feedback` effects do by themselves |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
@@ -34,6 +35,7 @@ mod receive;
 mod repeats;
 mod settle;
 mod tell;
+mod visit;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -41,6 +43,7 @@ use std::time::{Duration, Instant};
 
 use rigd_rt::{Kind, Report};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 
 use client::Resync;
@@ -64,6 +67,7 @@ use howls::Howls;
 use reading::Questions;
 use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
+use visit::Visitors;
 
 /// How often the report ring is looked at while somebody waits for the engine.
 pub const LOOK_EVERY: Duration = Duration::from_micros(200);
@@ -99,12 +103,15 @@ pub struct Desk {
     batcher: Batcher<ClientId, ParamKey, f64, Origin>,
     handover: Handover,
     clients: BTreeMap<ClientId, Client>,
+    visitors: Visitors,
     next_client: u64,
     next_batch: u64,
     views: HashMap<String, View>,
     howls: Howls,
     /// Number of the newest change that everyone was told.
     settled_seq: u64,
+    /// The same, for those who wait for it.
+    news: watch::Sender<u64>,
     history: History,
     repeats: Repeats,
     log: Option<Log>,
@@ -122,12 +129,14 @@ impl Desk {
         Desk {
             fixed,
             settled_seq: state.seq,
+            news: watch::channel(state.seq).0,
             history: History::new(state.seq),
             repeats: Repeats::default(),
             state,
             batcher: Batcher::default(),
             handover: Handover::default(),
             clients: BTreeMap::new(),
+            visitors: Visitors::default(),
             next_client: 0,
             next_batch: 0,
             views: HashMap::new(),
@@ -195,6 +204,7 @@ impl Desk {
     /// Forgets all connections: their sockets are gone.
     pub fn forget_clients(&mut self) {
         self.clients.clear();
+        self.visitors = Visitors::default();
     }
 
     /// The backend's block size or latency is another one.
@@ -221,14 +231,26 @@ impl Desk {
         self.state.seq
     }
 
+    /// Number of the newest change that everyone was told, for who waits for a newer one.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.send_replace(self.settled_seq);
+        self.news.subscribe()
+    }
+
+    /// Names this run.
+    pub fn epoch(&self) -> &str {
+        &self.fixed.epoch
+    }
+
     /// What is measured.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
     }
 
-    /// Connections.
+    /// Connections; visits are none.
     pub fn clients(&self) -> usize {
-        self.clients.len()
+        let stay = |client: &&Client| client.visit.is_none();
+        self.clients.values().filter(stay).count()
     }
 
     /// Whether an engine is there and moves.
@@ -386,7 +408,7 @@ impl Desk {
         status.insert("success".to_owned(), true.into());
         status.insert("seq".to_owned(), self.settled_seq.into());
         status.insert("epoch".to_owned(), self.fixed.epoch.clone().into());
-        status.insert("clients".to_owned(), self.clients.len().into());
+        status.insert("clients".to_owned(), self.clients().into());
         status.insert(
             "uptime_s".to_owned(),
             json!(self.started.elapsed().as_secs_f64()),
@@ -412,8 +434,12 @@ impl Desk {
 
     /// The text of `/metrics`.
     pub fn metrics(&self) -> String {
-        self.telemetry
-            .metrics(self.clients.len(), self.settled_seq, self.started.elapsed())
+        self.telemetry.metrics(
+            self.clients(),
+            self.visitors.polls(),
+            self.settled_seq,
+            self.started.elapsed(),
+        )
     }
 
     fn micros(&self, now: Instant) -> u64 {

@@ -43,7 +43,7 @@ impl Desk {
             return;
         }
         let overtaken = match (&body, base_seq) {
-            (Body::Change(request), Some(base)) => self.overtaken(id, request, base),
+            (Body::Change(request), Some(base)) => self.overtaken(self.author(id), request, base),
             _ => Ok(()),
         };
         let result = overtaken.and_then(|()| self.dispatch(&origin, body, now));
@@ -92,20 +92,25 @@ impl Desk {
             }
             _ => false,
         };
-        let Some(client) = self.clients.get_mut(&id) else {
+        let Some(buckets) = self.buckets(id, now) else {
             return Ok(());
         };
-        let admitted = client.buckets.messages.take(time);
+        let admitted = buckets.messages.take(time);
         if !is_safe {
             admitted?;
         }
-        client.role.check(&origin.by.user_id, body)?;
+        if let Some(client) = self.clients.get(&id) {
+            client.role.check(&origin.by.user_id, body)?;
+        }
+        let Some(buckets) = self.buckets(id, now) else {
+            return Ok(());
+        };
         match body {
             Body::Change(request) if request.is_operation() && !is_safe => {
-                client.buckets.operations.take(time)
+                buckets.operations.take(time)
             }
             Body::Batch(batch) => {
-                let admitted = client.buckets.batches.take(time);
+                let admitted = buckets.batches.take(time);
                 // A debounced one merges into the pending group, which costs no more than it did.
                 if batch.apply_immediately {
                     admitted
@@ -236,7 +241,8 @@ impl Desk {
         relayed.t0_timestamp = None;
         let frame = reply_as(&relayed, "USER_CURSOR_UPDATE", None, None, &Echo(data));
         for (id, client) in &mut self.clients {
-            if *id != origin.client && client.by.session_id == origin.by.session_id {
+            let is_there = client.visit.is_none() && *id != origin.client;
+            if is_there && client.by.session_id == origin.by.session_id {
                 client.outbox.change(Message::Text(frame.clone()), None);
             }
         }

@@ -21,7 +21,6 @@ use crate::protocol::{Dialect, Kind, views};
 use crate::provenance::query::Ask;
 use crate::provenance::recorder::Circumstances;
 use crate::rig::{Change, Reject, What};
-use crate::session::Role;
 use crate::sync::Key;
 
 /// How long an answer waits for an engine that does not move.
@@ -310,6 +309,9 @@ impl Desk {
         self.answer(&changes, settled.at, outcome, ticket);
         if let Some((change, _)) = changes.changes.last() {
             self.settled_seq = change.seq;
+            if self.news.receiver_count() > 0 {
+                self.news.send_replace(change.seq);
+            }
         }
         self.watch_plugins(&changes);
     }
@@ -530,7 +532,7 @@ impl Desk {
             let mut frame = None;
             for (id, client) in &mut self.clients {
                 if client.dialect != Dialect::Upper
-                    || client.role == Role::Nobody
+                    || !client.hears()
                     || view.only_by == Some(*id)
                     || !client.interest.wants_view(&track.id, plugin_id)
                 {

@@ -14,7 +14,6 @@ use super::settle::{Answer, Settling, hash, own_id};
 use crate::protocol::encode::{self, ChangedBy, Envelope, Told, frame};
 use crate::protocol::{Dialect, Kind, views};
 use crate::rig::{Change, What};
-use crate::session::Role;
 use crate::sync::Key;
 
 impl Desk {
@@ -24,8 +23,7 @@ impl Desk {
         at: Timestamp,
         applied_frame: Option<u64>,
     ) {
-        let hears =
-            |id: &ClientId, client: &Client| *id != group.client && client.role != Role::Nobody;
+        let hears = |id: &ClientId, client: &Client| *id != group.client && client.hears();
         if !self.clients.iter().any(|(id, client)| hears(id, client)) {
             return;
         }
@@ -59,7 +57,7 @@ impl Desk {
             let mut frames: [Option<Utf8Bytes>; 3] = Default::default();
             let changes = &group.changes[answer.first..answer.first + answer.applied];
             for (id, client) in &mut self.clients {
-                if *id == group.client || client.role == Role::Nobody || !client.wants_batches {
+                if *id == group.client || !client.hears() || !client.wants_batches {
                     continue;
                 }
                 let frame = if client.interest == Interest::default() {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
@@ -18,12 +18,13 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-use super::{Place, Shared, socket};
+use super::{Place, Shared, api, socket};
 use crate::protocol::encode;
 use crate::remote;
 use crate::rig::Reject;
 
-type Answer = Response<Full<Bytes>>;
+/// A response, whole.
+pub type Answer = Response<Full<Bytes>>;
 
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'";
 
@@ -38,17 +39,23 @@ pub async fn answer(
     Ok(match host {
         Err(reason) => plain(StatusCode::MISDIRECTED_REQUEST, "FORBIDDEN_HOST", &reason),
         Ok(()) if request.uri().path() == "/ws" => upgrade(request, local, peer, &shared),
+        Ok(()) if request.uri().path().starts_with(api::PREFIX) => {
+            api::answer(request, local, peer, &shared).await
+        }
         Ok(()) => page(&request, &shared),
     })
 }
 
 fn page(request: &Request<Incoming>, shared: &Shared) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return plain(
+        let mut answer = plain(
             StatusCode::METHOD_NOT_ALLOWED,
             "METHOD_NOT_ALLOWED",
             "Only GET is served here.",
         );
+        let allows = HeaderValue::from_static("GET, HEAD");
+        answer.headers_mut().insert(ALLOW, allows);
+        return answer;
     }
     let now = Instant::now();
     let mut desk = shared.desk.borrow_mut();
@@ -171,7 +178,8 @@ fn json_answer(status: StatusCode, body: &Value) -> Answer {
     typed(status, "application/json", Bytes::from(body.to_string()))
 }
 
-fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
+/// A response with the headers that every one has.
+pub fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `mod.rs` | the listeners, and what every connection shares |
 //! | `http.rs` | requests: pages, health, metrics, the upgrade |
+//! | `api/` | the HTTP fallback |
 //! | `guard.rs` | who may connect: `Host`, `Origin`, how many |
 //! | `socket.rs` | one WebSocket client |
 
+mod api;
 mod guard;
 mod http;
 mod socket;

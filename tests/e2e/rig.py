@@ -110,15 +110,26 @@ class Rig:
         self.clients.append(client)
         return client
 
-    def http(self, path, method="GET", headers=(), port=None):
+    def http(self, path, method="GET", headers=(), port=None, body=None):
         """(status, headers, body)."""
         connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=PATIENCE)
         try:
-            connection.request(method, path, headers=dict(headers))
+            connection.request(method, path, body=body, headers=dict(headers))
             response = connection.getresponse()
             return response.status, dict(response.getheaders()), response.read()
         finally:
             connection.close()
+
+    def api(self, path, body=None, status=200, **headers):
+        """What a request of the HTTP fallback is answered: GET, or POST with a body."""
+        text = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
+        method = "GET" if body is None else "POST"
+        headers = {"Content-Type": "application/json", **headers} if body is not None else headers
+        got, answer_headers, answer = self.http("/api/" + path, method, headers, body=text)
+        assert got == status, (got, answer)
+        assert answer_headers["content-type"] == "application/json", answer_headers
+        self.headers = answer_headers
+        return json.loads(answer)
 
     def stop(self, number=signal.SIGTERM):
         """Ends it as systemd would; its exit code."""
