@@ -29,7 +29,7 @@ impl Desk {
         let changes: Vec<_> = accepted
             .changes
             .into_iter()
-            .map(|change| (change, Arc::clone(&by)))
+            .map(|change| (Arc::new(change), Arc::clone(&by)))
             .collect();
         let applied = changes.len();
         let answer = Answer {
@@ -99,7 +99,7 @@ impl Desk {
         let changes: Vec<_> = accepted
             .changes
             .into_iter()
-            .map(|change| (change, Arc::clone(&by)))
+            .map(|change| (Arc::new(change), Arc::clone(&by)))
             .collect();
         let client = origin.client;
         let answer = Answer {
@@ -138,7 +138,7 @@ impl Desk {
                     accepted_changes
                         .by_ref()
                         .take(waiting.applied)
-                        .map(|change| (change, Arc::clone(by))),
+                        .map(|change| (Arc::new(change), Arc::clone(by))),
                 );
                 let (applied, superseded) = (waiting.applied, waiting.superseded);
                 answers.push(Answer {

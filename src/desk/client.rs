@@ -1,11 +1,12 @@
 //! One connection, as the desk knows it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rigd_rt::{Report, TRACK_PLACES};
 
-use super::interest::Interest;
+use super::interest::Rules;
 use super::visit::Visit;
 use crate::protocol::Dialect;
 use crate::protocol::meters::Reading;
@@ -42,10 +43,8 @@ pub struct Client {
     pub dialect: Dialect,
     pub(super) dialect_is_fixed: bool,
     pub(super) is_fresh: bool,
-    /// Which changes of others it wants to hear of.
-    pub(super) interest: Interest,
-    /// Whether batches of others come whole.
-    pub(super) wants_batches: bool,
+    /// What it has asked to hear of others, from its latest request on.
+    pub(super) rules: Rc<Rules>,
     /// Boxed: most clients have none.
     pub(super) meters: Option<Box<Meters>>,
     pub(super) buckets: Buckets,
@@ -54,7 +53,17 @@ pub struct Client {
     pub(super) legacy_ids: u64,
     pub(super) resync: Resync,
     /// What it still has to hear.
-    pub outbox: Outbox,
+    pub outbox: Outbox<Rules>,
+    /// Nothing waited when it was last looked at.
+    pub(super) is_asleep: bool,
+}
+
+impl Client {
+    /// What happens from now on is heard by other rules.
+    pub(super) fn hear_by(&mut self, rules: Rules) {
+        self.rules = Rc::new(rules);
+        self.outbox.rule(Rc::clone(&self.rules));
+    }
 }
 
 /// A subscription to meters.

@@ -1,5 +1,6 @@
 //! Connections come and go, and say who they are.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -7,7 +8,6 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::Desk;
 use super::client::{By, Client, ClientId, Resync};
-use super::interest::Interest;
 use super::settle::{Origin, own};
 use crate::config::Limits;
 use crate::protocol::views::object;
@@ -42,14 +42,18 @@ impl Desk {
             dialect: Dialect::default(),
             dialect_is_fixed: false,
             is_fresh: true,
-            interest: Interest::default(),
-            wants_batches: false,
+            outbox: Outbox::new(
+                limits.backlog_messages,
+                &self.stream,
+                Rc::clone(&self.everything),
+            ),
+            rules: Rc::clone(&self.everything),
+            is_asleep: false,
             meters: None,
             buckets: buckets(limits),
             visit: None,
             legacy_ids: 0,
             resync: Resync::None,
-            outbox: Outbox::new(limits.backlog_messages),
         };
         let status = object(json!({
             "connected": true,
@@ -71,6 +75,7 @@ impl Desk {
         if let Some(visit) = self.clients.remove(&id).and_then(|client| client.visit) {
             self.end_visit(&visit);
         }
+        self.asleep.retain(|asleep| *asleep != id);
     }
 
     /// A client, while it is there.

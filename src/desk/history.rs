@@ -22,9 +22,10 @@ use crate::session::By;
 pub const CHANGES_MAX: usize = 2048;
 
 /// A change that everyone was told.
+#[derive(Clone)]
 pub struct Past {
     /// What.
-    pub change: Change,
+    pub change: Arc<Change>,
     /// Whose.
     pub by: Arc<By>,
     /// When it was handed to the engine.
@@ -190,16 +191,8 @@ impl Desk {
             return;
         };
         let frames: Vec<Utf8Bytes> = missed
-            .filter(|past| client.interest.wants(&past.change.what))
-            .map(|past| {
-                let Past {
-                    change,
-                    by,
-                    at,
-                    applied_frame,
-                } = past;
-                broadcast(change, by, client.dialect, *at, *applied_frame)
-            })
+            .filter(|past| client.rules.interest.wants(&past.change.what))
+            .map(|past| broadcast(past, client.dialect))
             .collect();
         let data = object(json!({
             "since_seq": since_seq, "count": frames.len(), "success": true,

@@ -87,7 +87,7 @@ impl Desk {
                     None => frame.insert(own("plugin.notches", client, &data)).clone(),
                 };
                 let key = hash(&("notches", plugin_id));
-                client.outbox.change(Message::Text(frame), Some(key));
+                client.outbox.news(Message::Text(frame), Some(key));
             }
         }
         self.howls

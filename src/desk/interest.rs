@@ -10,6 +10,15 @@ use crate::protocol::views::object;
 use crate::provenance::event::{EntityType, entity};
 use crate::rig::{Reject, What};
 
+/// What of the stream a client hears, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Which changes.
+    pub interest: Interest,
+    /// Whether batches of others come whole.
+    pub wants_batches: bool,
+}
+
 /// Absent: everything. A change is told when it fits all that is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
@@ -72,7 +81,11 @@ impl Desk {
             "success": true,
         }));
         if let Some(client) = self.clients.get_mut(&origin.client) {
-            client.interest = interest;
+            let wants_batches = client.rules.wants_batches;
+            client.hear_by(Rules {
+                interest,
+                wants_batches,
+            });
         }
         self.say(origin, &data)
     }

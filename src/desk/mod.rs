@@ -38,6 +38,7 @@ mod tell;
 mod visit;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,13 +61,16 @@ use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{self, State};
 use crate::ring::ControlEnds;
 use crate::session::Role;
+use crate::sync::Stream;
 use crate::telemetry::Telemetry;
 use handover::Handover;
 use history::History;
 use howls::Howls;
+use interest::Rules;
 use reading::Questions;
 use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
+use tell::Broadcast;
 use visit::Visitors;
 
 /// How often the report ring is looked at while somebody waits for the engine.
@@ -104,6 +108,12 @@ pub struct Desk {
     handover: Handover,
     clients: BTreeMap<ClientId, Client>,
     visitors: Visitors,
+    /// What every client hears of the others.
+    stream: Stream<Broadcast>,
+    /// The rules of those who have not asked for others.
+    everything: Rc<Rules>,
+    /// Who wants to be woken when the stream goes on.
+    asleep: Vec<ClientId>,
     next_client: u64,
     next_batch: u64,
     views: HashMap<String, View>,
@@ -127,6 +137,9 @@ impl Desk {
     /// A desk with no engine, and with no log: nothing is kept.
     pub fn new(fixed: Fixed, state: State) -> Desk {
         Desk {
+            stream: Stream::new(fixed.limits.backlog_messages),
+            everything: Rc::default(),
+            asleep: Vec::new(),
             fixed,
             settled_seq: state.seq,
             news: watch::channel(state.seq).0,
@@ -205,6 +218,7 @@ impl Desk {
     pub fn forget_clients(&mut self) {
         self.clients.clear();
         self.visitors = Visitors::default();
+        self.asleep.clear();
     }
 
     /// The backend's block size or latency is another one.
@@ -300,16 +314,16 @@ impl Desk {
     /// What the next frame for a client is; a lagging client that has read everything gets the
     /// snapshot that it was promised.
     pub fn next_frame(&mut self, id: ClientId) -> Option<Message> {
-        let client = self.clients.get_mut(&id)?;
-        let frame = client.outbox.pop();
+        let frame = self.pop_frame(id);
         if frame.is_some() {
             return frame;
         }
+        let client = self.clients.get_mut(&id)?;
         if client.resync == Resync::Queued {
             client.resync = Resync::None;
         }
         self.resync_if_lagging(id);
-        self.clients.get_mut(&id)?.outbox.pop()
+        self.pop_frame(id)
     }
 
     /// Promises a lagging client its snapshot, one at a time.
@@ -317,7 +331,8 @@ impl Desk {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        if client.outbox.is_lagging() && client.resync == Resync::None {
+        let is_owed = client.outbox.is_lagging() && client.visit.is_none();
+        if is_owed && client.resync == Resync::None {
             client.resync = Resync::Promised;
             self.promise_snapshot(id);
         }

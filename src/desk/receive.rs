@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::Desk;
 use super::client::{ClientId, Meters};
-use super::interest::Interest;
+use super::interest::{Interest, Rules};
 use super::settle::{Origin, Waiting, ack, own_id, reply_as};
 use crate::protocol::encode::{self, Success};
 use crate::protocol::views::{self, object};
@@ -223,13 +223,19 @@ impl Desk {
         let Some(client) = self.clients.get_mut(&origin.client) else {
             return Ok(());
         };
-        client.wants_batches = batch.unwrap_or(client.wants_batches);
+        if let Some(wants_batches) = batch {
+            let interest = client.rules.interest.clone();
+            client.hear_by(Rules {
+                interest,
+                wants_batches,
+            });
+        }
         if let Some(dialect) = dialect {
             client.dialect = dialect;
             client.dialect_is_fixed = true;
         }
         let data = object(json!({
-            "batch": client.wants_batches, "dialect": client.dialect.name(), "success": true,
+            "batch": client.rules.wants_batches, "dialect": client.dialect.name(), "success": true,
         }));
         self.say(origin, &data)
     }
@@ -243,7 +249,7 @@ impl Desk {
         for (id, client) in &mut self.clients {
             let is_there = client.visit.is_none() && *id != origin.client;
             if is_there && client.by.session_id == origin.by.session_id {
-                client.outbox.change(Message::Text(frame.clone()), None);
+                client.outbox.news(Message::Text(frame.clone()), None);
             }
         }
     }

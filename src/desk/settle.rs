@@ -1,5 +1,5 @@
 //! A group is applied: its sender gets the reply (and the `ack`), everyone else the broadcast, in
-//! the order of the numbers. Each broadcast is encoded once a dialect and shared.
+//! the order of the numbers.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::Desk;
 use super::client::{By, Client, ClientId, Resync};
 use super::handover::InFlight;
-use super::history::Past;
 use super::repeats::Given;
 use crate::protocol::encode::{self, Envelope, Fields, Micros, Outcome, Told, frame, raw};
 use crate::protocol::{Dialect, Kind, views};
@@ -89,7 +88,7 @@ pub struct Settling {
     /// Who gets replies instead of broadcasts.
     pub client: ClientId,
     /// In order, each with whose it is.
-    pub changes: Vec<(Change, Arc<By>)>,
+    pub changes: Vec<(Arc<Change>, Arc<By>)>,
     /// In order.
     pub answers: Vec<Answer>,
 }
@@ -297,14 +296,6 @@ impl Desk {
             self.telemetry.applied(latency);
         }
         let ticket = self.record(&changes, settled.at, applied_frame, now);
-        for (change, by) in &changes.changes {
-            self.history.push(Past {
-                change: change.clone(),
-                by: Arc::clone(by),
-                at: settled.at,
-                applied_frame,
-            });
-        }
         self.tell_others(&changes, settled.at, applied_frame);
         self.answer(&changes, settled.at, outcome, ticket);
         if let Some((change, _)) = changes.changes.last() {
@@ -534,14 +525,14 @@ impl Desk {
                 if client.dialect != Dialect::Upper
                     || !client.hears()
                     || view.only_by == Some(*id)
-                    || !client.interest.wants_view(&track.id, plugin_id)
+                    || !client.rules.interest.wants_view(&track.id, plugin_id)
                 {
                     continue;
                 }
                 let frame: &Utf8Bytes = frame.get_or_insert_with(|| {
                     own_by("PLUGIN_STATE_UPDATE", &by, Some(plugin.seq), &data)
                 });
-                client.outbox.change(
+                client.outbox.news(
                     Message::Text(frame.clone()),
                     Some(hash(&("view", plugin_id))),
                 );

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Desk;
@@ -135,7 +136,8 @@ impl Desk {
         let Some(client) = self.clients.get_mut(&id) else {
             return Ok(id);
         };
-        client.outbox = Outbox::new(self.fixed.limits.backlog_messages);
+        let rules = Rc::clone(&self.everything);
+        client.outbox = Outbox::new(0, &self.stream, rules).deaf();
         client.visit = Some(Box::new(Visit {
             visitor: Visitor::at(address),
             is_polling: false,

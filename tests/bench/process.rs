@@ -65,6 +65,17 @@ impl Server {
         self.child.id().to_string()
     }
 
+    /// Processor time that its threads have had so far, in µs.
+    pub fn processor_us(&self) -> f64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let tasks = tasks.into_iter().flatten().flatten();
+        let of = |path: std::path::PathBuf| {
+            let schedstat = std::fs::read_to_string(path.join("schedstat")).ok()?;
+            schedstat.split(' ').next()?.parse::<f64>().ok()
+        };
+        tasks.filter_map(|task| of(task.path())).sum::<f64>() / 1000.0
+    }
+
     /// A line of `/proc/PID/status`, in KiB.
     pub fn memory_kib(&self, name: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))

@@ -119,12 +119,20 @@ async fn pipeline(socket: &mut Socket, messages: usize, window: usize) {
     }
 }
 
-async fn per_second(server: &Server, connections: usize, window: usize) -> f64 {
+/// Messages each second, and the server's processor time for one in µs.
+#[derive(Clone, Copy)]
+struct Rate {
+    per_second: f64,
+    processor_us: f64,
+}
+
+async fn rate(server: &Server, connections: usize, window: usize) -> Rate {
     let mut sockets = Vec::new();
     for _ in 0..connections {
         sockets.push(connect(server).await);
     }
     let each = MESSAGES / connections;
+    let before_us = server.processor_us();
     let started = Instant::now();
     let tasks: Vec<_> = sockets
         .into_iter()
@@ -133,7 +141,11 @@ async fn per_second(server: &Server, connections: usize, window: usize) -> f64 {
     for task in tasks {
         task.await.expect("the client ends");
     }
-    (each * connections) as f64 / started.elapsed().as_secs_f64()
+    let messages = (each * connections) as f64;
+    Rate {
+        per_second: messages / started.elapsed().as_secs_f64(),
+        processor_us: (server.processor_us() - before_us) / messages,
+    }
 }
 
 fn microseconds(sorted: &[Duration], share: f64) -> f64 {
@@ -193,20 +205,28 @@ pub fn run() {
         drop((bare, host));
 
         println!("\nMessages each second, answered");
-        println!("{:<14} {:>10} {:>10} {:>8}", "", "echo", "rigd", "ratio");
+        println!(
+            "{:<14} {:>10} {:>10} {:>8} {:>28}",
+            "", "echo", "rigd", "ratio", "processor time, µs: echo, rigd"
+        );
         for (connections, window) in [(1, 512), (16, 64)] {
             // In turns, since these machines are noisy.
             let mut rounds = Vec::new();
             for _ in 0..ROUNDS {
-                let bare = per_second(&echo, connections, window).await;
-                rounds.push((bare, per_second(&rigd, connections, window).await));
+                let bare = rate(&echo, connections, window).await;
+                rounds.push((bare, rate(&rigd, connections, window).await));
             }
-            rounds.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
+            let ratio = |(bare, ours): &(Rate, Rate)| ours.per_second / bare.per_second;
+            rounds.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
             let (bare, ours) = rounds[ROUNDS / 2];
             println!(
-                "{:<14} {bare:>10.0} {ours:>10.0} {:>8.2}",
+                "{:<14} {:>10.0} {:>10.0} {:>8.2} {:>17.2} {:>10.2}",
                 format!("{connections} connections"),
-                ours / bare
+                bare.per_second,
+                ours.per_second,
+                ratio(&rounds[ROUNDS / 2]),
+                bare.processor_us,
+                ours.processor_us,
             );
         }
     });
