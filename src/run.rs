@@ -26,7 +26,7 @@ use crate::backend::keeper::{Keeper, NEWS, News};
 use crate::backend::{self, Deck, Wanted};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
-use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake};
+use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake, switches};
 use crate::provenance;
 use crate::provenance::prune::Retention;
 use crate::rig::karaoke;
@@ -256,7 +256,9 @@ fn fixed(config: &Config) -> Fixed {
         epoch: uuid::Uuid::new_v4().to_string(),
         limits: config.limits.clone(),
         anonymous,
-        features: vec!["batch", "meters", "binary_meters", "panic"],
+        log_messages: config.log_messages,
+        features: switches::features(config),
+        switches: config.features.clone(),
     }
 }
 

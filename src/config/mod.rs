@@ -174,9 +174,11 @@ settings! {
     /// Parts of rigd that can be turned off.
     pub struct Features, section "features" of Config at |c| c.features;
 
-    /// Plugins can be added, changed and removed over the WebSocket.
+    /// All messages are served. Without it only the old ones (ADD_PLUGIN, UPDATE_PARAMETER…) are, with
+    /// AUTH, heartbeat, status.get, rig.panic and rig.restore.
     pub enable_new_plugin_system: bool = true, Kind::Bool, "";
-    /// Accepted changes reach the other clients; without it each sees its own replies only.
+    /// Accepted changes reach the other clients; without it each hears its own replies only, and has
+    /// to ask for the state.
     pub enable_session_broadcasting: bool = true, Kind::Bool, "";
     /// Every change is put on record; without it nobody can tell later who did what.
     pub enable_daid_tracking: bool = true, Kind::Bool, "";

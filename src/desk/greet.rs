@@ -39,7 +39,11 @@ impl Desk {
             }),
             auth_user_id: None,
             auth_session_id: None,
-            dialect: Dialect::default(),
+            dialect: if self.fixed.switches.enable_new_plugin_system {
+                Dialect::default()
+            } else {
+                Dialect::Legacy
+            },
             dialect_is_fixed: false,
             is_fresh: true,
             outbox: Outbox::new(

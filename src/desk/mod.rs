@@ -17,6 +17,9 @@
 //! | `settle.rs` | a group is applied: replies, acks, views |
 //! | `tell.rs` | what everyone else is told |
 //! | `visit.rs` | HTTP requests, each a client for as long as it takes |
+//! | `metrics.rs` | what waits and what that takes, for `/metrics` |
+//! | `switches.rs` | what the settings have turned off |
+//! | `transcript.rs` | `log_messages` |
 //! | `howls.rs` | what `feedback` effects do by themselves |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
@@ -30,11 +33,14 @@ mod history;
 mod howls;
 mod interest;
 mod look;
+mod metrics;
 mod reading;
 mod receive;
 mod repeats;
 mod settle;
+pub mod switches;
 mod tell;
+mod transcript;
 mod visit;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -52,7 +58,7 @@ pub use client::{Client, ClientId};
 
 use crate::backend::{Format, Wanted};
 use crate::batcher::Batcher;
-use crate::config::Limits;
+use crate::config::{Features, Limits};
 use crate::protocol;
 use crate::provenance::Log;
 use crate::provenance::writer::Health;
@@ -71,6 +77,7 @@ use reading::Questions;
 use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
 use tell::Broadcast;
+use transcript::Transcript;
 use visit::Visitors;
 
 /// How often the report ring is looked at while somebody waits for the engine.
@@ -96,6 +103,10 @@ pub struct Fixed {
     pub limits: Limits,
     /// What everyone who has not signed in may do.
     pub anonymous: Role,
+    /// What is on and off.
+    pub switches: Features,
+    /// Messages are written to the log.
+    pub log_messages: bool,
     /// `status.features`.
     pub features: Vec<&'static str>,
 }
@@ -129,6 +140,8 @@ pub struct Desk {
     acks: VecDeque<OwedAck>,
     questions: Questions,
     telemetry: Telemetry,
+    /// Boxed: most rigs write none.
+    transcript: Option<Box<Transcript>>,
     backend_trouble: Option<String>,
     started: Instant,
 }
@@ -140,6 +153,7 @@ impl Desk {
             stream: Stream::new(fixed.limits.backlog_messages),
             everything: Rc::default(),
             asleep: Vec::new(),
+            transcript: fixed.log_messages.then(|| Box::new(Transcript::new())),
             fixed,
             settled_seq: state.seq,
             news: watch::channel(state.seq).0,
@@ -314,6 +328,15 @@ impl Desk {
     /// What the next frame for a client is; a lagging client that has read everything gets the
     /// snapshot that it was promised.
     pub fn next_frame(&mut self, id: ClientId) -> Option<Message> {
+        let frame = self.next_or_snapshot(id)?;
+        self.telemetry.sent(frame.len());
+        if let Message::Text(text) = &frame {
+            self.write_down("to", id, text);
+        }
+        Some(frame)
+    }
+
+    fn next_or_snapshot(&mut self, id: ClientId) -> Option<Message> {
         let frame = self.pop_frame(id);
         if frame.is_some() {
             return frame;
@@ -324,6 +347,17 @@ impl Desk {
         }
         self.resync_if_lagging(id);
         self.pop_frame(id)
+    }
+
+    /// Puts a message into the log, if all of them are to be there.
+    fn write_down(&mut self, way: &str, id: ClientId, text: &str) {
+        let Some(transcript) = &mut self.transcript else {
+            return;
+        };
+        if let Some(client) = self.clients.get(&id) {
+            let time = self.started.elapsed();
+            transcript.write(way, id, &client.by.address, text, time);
+        }
     }
 
     /// Promises a lagging client its snapshot, one at a time.
@@ -445,16 +479,6 @@ impl Desk {
         troubles.extend(self.backend_trouble.clone());
         troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
         troubles
-    }
-
-    /// The text of `/metrics`.
-    pub fn metrics(&self) -> String {
-        self.telemetry.metrics(
-            self.clients(),
-            self.visitors.polls(),
-            self.settled_seq,
-            self.started.elapsed(),
-        )
     }
 
     fn micros(&self, now: Instant) -> u64 {

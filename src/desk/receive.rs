@@ -9,6 +9,7 @@ use super::Desk;
 use super::client::{ClientId, Meters};
 use super::interest::{Interest, Rules};
 use super::settle::{Origin, Waiting, ack, own_id, reply_as};
+use super::switches;
 use crate::protocol::encode::{self, Success};
 use crate::protocol::views::{self, object};
 use crate::protocol::{Body, Dialect, Head, Incoming, Limits, decode};
@@ -18,6 +19,12 @@ use crate::rig::{Reject, Request, is_quieting};
 impl Desk {
     /// A text frame from a client.
     pub fn receive(&mut self, id: ClientId, text: &str, now: Instant) {
+        self.write_down("from", id, text);
+        self.see_to(id, text, now);
+        self.telemetry.handled(now.elapsed());
+    }
+
+    fn see_to(&mut self, id: ClientId, text: &str, now: Instant) {
         let limits = Limits {
             batch_changes: self.fixed.limits.batch_changes,
         };
@@ -27,7 +34,8 @@ impl Desk {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        self.telemetry.message();
+        let kind = head.kind.map(|(kind, _)| kind);
+        self.telemetry.message(kind, text.len());
         let base_seq = head.base_seq;
         let origin = client.origin(id, head);
         let body = body.and_then(|body| {
@@ -56,8 +64,8 @@ impl Desk {
     }
 
     /// A frame from a client that is not text.
-    pub fn receive_binary(&mut self, id: ClientId) {
-        self.telemetry.message();
+    pub fn receive_binary(&mut self, id: ClientId, bytes: usize) {
+        self.telemetry.message(None, bytes);
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
@@ -101,6 +109,9 @@ impl Desk {
         }
         if let Some(client) = self.clients.get(&id) {
             client.role.check(&origin.by.user_id, body)?;
+        }
+        if !is_safe {
+            switches::check(&self.fixed.switches, origin.kind, origin.dialect, body)?;
         }
         let Some(buckets) = self.buckets(id, now) else {
             return Ok(());

@@ -81,6 +81,7 @@ pub struct OwedAck {
     data: Option<Box<RawValue>>,
     /// `None`: it will never be on disk.
     ticket: Option<u64>,
+    since: Instant,
 }
 
 /// A group of changes that is on its way.
@@ -357,6 +358,10 @@ impl Desk {
             let Some(owed) = self.acks.pop_front() else {
                 return;
             };
+            if durable {
+                let latency = now.saturating_duration_since(owed.since);
+                self.telemetry.kept(latency);
+            }
             if let Some(client) = self.clients.get_mut(&owed.origin.client) {
                 let frame = ack_of(&owed.origin, true, "applied", owed.data, durable);
                 client.outbox.reply(Message::Text(frame));
@@ -427,6 +432,7 @@ impl Desk {
                 origin: origin.clone(),
                 data: raw(data),
                 ticket,
+                since: Instant::now(),
             });
         }
         if origin.idempotency_key.is_none() {
@@ -457,17 +463,16 @@ impl Desk {
                 origin: origin.clone(),
                 data: Some(given.data.clone()),
                 ticket: given.ticket,
+                since: Instant::now(),
             });
         }
     }
 
     /// Notes which plugins the upper dialect's clients must be shown.
     fn watch_plugins(&mut self, group: &Settling) {
-        if !self
-            .clients
-            .values()
-            .any(|client| client.dialect == Dialect::Upper)
-        {
+        let is_upper = |client: &Client| client.dialect == Dialect::Upper;
+        let is_on = self.fixed.switches.enable_session_broadcasting;
+        if !is_on || !self.clients.values().any(is_upper) {
             return;
         }
         for (change, by) in &group.changes {

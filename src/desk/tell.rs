@@ -46,7 +46,8 @@ impl Desk {
             .answers
             .iter()
             .any(|answer| answer.origin.echo.is_some());
-        let is_alone = self.clients.keys().all(|id| *id == group.client);
+        let is_on = self.fixed.switches.enable_session_broadcasting;
+        let is_alone = !is_on || self.clients.keys().all(|id| *id == group.client);
         for (change, by) in &group.changes {
             let past = Past {
                 change: Arc::clone(change),
@@ -72,7 +73,7 @@ impl Desk {
                 client.outbox.wake();
             }
         }
-        if in_batch {
+        if in_batch && is_on {
             self.tell_batches(group, at, applied_frame);
         }
     }

@@ -19,9 +19,11 @@ use tokio::task::spawn_local;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::{Place, Shared, api, socket};
+use crate::desk::Desk;
 use crate::protocol::encode;
 use crate::remote;
 use crate::rig::Reject;
+use crate::telemetry::page::Page;
 
 /// A response, whole.
 pub type Answer = Response<Full<Bytes>>;
@@ -36,14 +38,16 @@ pub async fn answer(
     shared: Rc<Shared>,
 ) -> Result<Answer, Infallible> {
     let host = shared.guard.borrow().check_host(request.headers());
-    Ok(match host {
+    let answer = match host {
         Err(reason) => plain(StatusCode::MISDIRECTED_REQUEST, "FORBIDDEN_HOST", &reason),
         Ok(()) if request.uri().path() == "/ws" => upgrade(request, local, peer, &shared),
         Ok(()) if request.uri().path().starts_with(api::PREFIX) => {
             api::answer(request, local, peer, &shared).await
         }
         Ok(()) => page(&request, &shared),
-    })
+    };
+    shared.tally.borrow_mut().answered(answer.status());
+    Ok(answer)
 }
 
 fn page(request: &Request<Incoming>, shared: &Shared) -> Answer {
@@ -85,7 +89,7 @@ fn page(request: &Request<Incoming>, shared: &Shared) -> Answer {
         "/metrics" => typed(
             StatusCode::OK,
             "text/plain; version=0.0.4",
-            Bytes::from(desk.metrics()),
+            Bytes::from(metrics(&desk, shared, now)),
         ),
         path => match remote::find(path) {
             Some(asset) => typed(
@@ -100,6 +104,19 @@ fn page(request: &Request<Incoming>, shared: &Shared) -> Answer {
             ),
         },
     }
+}
+
+fn metrics(desk: &Desk, shared: &Shared, now: Instant) -> String {
+    let mut page = Page::default();
+    page.gauges(
+        "rigd_build",
+        "1, for this version.",
+        "version",
+        [(env!("CARGO_PKG_VERSION"), 1.0)],
+    );
+    desk.metrics(&mut page, now);
+    shared.metrics(&mut page);
+    page.into_text()
 }
 
 fn upgrade(

@@ -7,12 +7,14 @@
 //! | `http.rs` | requests: pages, health, metrics, the upgrade |
 //! | `api/` | the HTTP fallback |
 //! | `guard.rs` | who may connect: `Host`, `Origin`, how many |
+//! | `tally.rs` | what is counted before anything reaches the desk |
 //! | `socket.rs` | one WebSocket client |
 
 mod api;
 mod guard;
 mod http;
 mod socket;
+mod tally;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -28,7 +30,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 
 use crate::desk::Desk;
+use crate::telemetry::page::Page;
 use guard::Guard;
+use tally::Tally;
 
 /// A request's headers must be complete within this time, and fit into [`HEADER_BYTES`].
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,6 +66,7 @@ pub struct Shared {
     ends: watch::Sender<bool>,
     settings: Settings,
     guard: RefCell<Guard>,
+    tally: RefCell<Tally>,
     open: Cell<usize>,
 }
 
@@ -75,6 +80,7 @@ impl Shared {
             nudge: Notify::new(),
             settings,
             guard,
+            tally: RefCell::default(),
             open: Cell::new(0),
         })
     }
@@ -84,6 +90,11 @@ impl Shared {
     /// Tells every client that the box goes away.
     pub fn say_goodbye(&self) {
         self.ends.send_replace(true);
+    }
+
+    /// The server's part of `/metrics`.
+    fn metrics(&self, page: &mut Page) {
+        self.tally.borrow().metrics(page, self.open.get());
     }
 }
 
@@ -104,8 +115,9 @@ pub async fn listen(listener: std::net::TcpListener, shared: Rc<Shared>) -> io::
 }
 
 fn accept(stream: TcpStream, local: SocketAddr, peer: SocketAddr, shared: &Rc<Shared>) {
+    shared.tally.borrow_mut().accepted();
     if shared.open.get() >= shared.settings.connections + OTHER_CONNECTIONS {
-        log::warn!("too many connections: one from {} was closed", peer.ip());
+        shared.tally.borrow_mut().turned_away("too many");
         return;
     }
     let _ = stream.set_nodelay(true);

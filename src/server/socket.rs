@@ -207,7 +207,10 @@ impl Client {
                         .receive(self.id, &text, Instant::now());
                     self.shared.nudge.notify_one();
                 }
-                Message::Binary(_) => self.shared.desk.borrow_mut().receive_binary(self.id),
+                Message::Binary(bytes) => {
+                    let mut desk = self.shared.desk.borrow_mut();
+                    desk.receive_binary(self.id, bytes.len());
+                }
                 // Pings are answered, and closing is finished, by the next flush.
                 Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
             }

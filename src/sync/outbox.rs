@@ -261,6 +261,20 @@ impl<R> Outbox<R> {
         self.entries.len() + unheard as usize
     }
 
+    /// Memory of the frames that wait.
+    pub fn bytes(&self) -> usize {
+        let entries = self.entries.iter();
+        entries
+            .map(|entry| match &entry.what {
+                What::Reply(message)
+                | What::State(message)
+                | What::News(message, _)
+                | What::Droppable(message) => message.len(),
+                What::Rules(_) | What::Blank => 0,
+            })
+            .sum()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
