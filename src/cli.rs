@@ -10,9 +10,12 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Faults, Override, Value};
+use crate::doctor::{self, DoctorArgs};
 use crate::provenance;
 use crate::provenance::commands::LogCommand;
 use crate::provenance::legacy::ImportArgs;
+use crate::session;
+use crate::session::commands::{PairArgs, TokenArgs};
 
 /// Exit code of a command that could not do what it was asked.
 pub const FAILED: u8 = 1;
@@ -89,6 +92,12 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Print the settings in effect, or every fault in them
     Check(CheckArgs),
+    /// Print a token with which somebody can come in
+    Token(TokenArgs),
+    /// Print a link and QR code with which somebody can come in, once
+    Pair(PairArgs),
+    /// Is this box fit for realtime sound, and what would mend it
+    Doctor(DoctorArgs),
     /// Read the log of every change; also while rigd is running
     #[command(subcommand)]
     Log(LogCommand),
@@ -227,15 +236,13 @@ impl RenderArgs {
     }
 }
 
-impl ReplayArgs {
-    /// The settings with `--state-dir` on top.
-    pub fn settings(&self) -> Result<Config, Failure> {
-        let folder = self.state_dir.clone().map(Value::Text);
-        let overrides: Vec<Override> = over("--state-dir", "", "state_dir", folder)
-            .into_iter()
-            .collect();
-        load(None, &overrides)
-    }
+/// The settings with `--state-dir` on top.
+fn in_folder(state_dir: &Option<String>) -> Result<Config, Failure> {
+    let folder = state_dir.clone().map(Value::Text);
+    let overrides: Vec<Override> = over("--state-dir", "", "state_dir", folder)
+        .into_iter()
+        .collect();
+    load(None, &overrides)
 }
 
 fn over(
@@ -260,21 +267,28 @@ fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Config, Failure> 
 /// Reads the command line, does what it says and tells how it ended. Main thread.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = match cli.command {
-        Command::Serve(args) => args.config().and_then(crate::run::serve),
-        Command::Render(args) => args
-            .settings()
-            .and_then(|config| crate::render::render(&args, &config)),
-        Command::Replay(args) => args
-            .settings()
-            .and_then(|config| crate::replay::replay(&args, &config.state_dir)),
-        Command::Check(args) => check(&args),
-        Command::Log(command) => provenance::commands::run(command, state_dir),
-        Command::ImportLegacy(args) => args
-            .state_dir
-            .map_or_else(state_dir, Ok)
-            .and_then(|folder| provenance::legacy::import(&args.file, &folder)),
-    };
+    let result =
+        match cli.command {
+            Command::Serve(args) => args.config().and_then(crate::run::serve),
+            Command::Render(args) => args
+                .settings()
+                .and_then(|config| crate::render::render(&args, &config)),
+            Command::Replay(args) => in_folder(&args.state_dir)
+                .and_then(|config| crate::replay::replay(&args, &config.state_dir)),
+            Command::Check(args) => check(&args),
+            Command::Doctor(args) => {
+                doctor_settings(&args).and_then(|config| doctor::run(&args, &config))
+            }
+            Command::Token(args) => in_folder(&args.state_dir)
+                .and_then(|config| session::commands::token(&args, &config)),
+            Command::Pair(args) => in_folder(&args.state_dir)
+                .and_then(|config| session::commands::pair(&args, &config)),
+            Command::Log(command) => provenance::commands::run(command, state_dir),
+            Command::ImportLegacy(args) => args
+                .state_dir
+                .map_or_else(state_dir, Ok)
+                .and_then(|folder| provenance::legacy::import(&args.file, &folder)),
+        };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -282,6 +296,14 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+fn doctor_settings(args: &DoctorArgs) -> Result<Config, Failure> {
+    let backend = args.backend.clone().map(Value::Text);
+    let overrides: Vec<Override> = over("--backend", "audio", "backend", backend)
+        .into_iter()
+        .collect();
+    load(args.config.as_deref(), &overrides)
 }
 
 /// The state folder of the settings.

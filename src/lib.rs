@@ -12,7 +12,7 @@
 //! | [`cli`], [`config`], [`log`], [`run`] | the command line, the settings, the log; what wires everything |
 //! | [`server`], [`remote`] | sockets and HTTP; the page |
 //! | [`protocol`] | bytes ↔ messages, in all dialects |
-//! | [`session`] | who may do what, and how much |
+//! | [`session`], [`keyfile`] | who may do what, and how much; what nobody else may read |
 //! | [`desk`] | where control meets the engine: requests, answers, broadcasts |
 //! | [`rig`] | the authoritative state: pure, one owner |
 //! | [`batcher`] | debounced changes: pure |
@@ -21,6 +21,7 @@
 //! | [`ring`] | the only way to and from the realtime thread |
 //! | [`telemetry`], [`ticker`] | status and metrics; the fast clock |
 //! | [`backend`], [`render`], [`replay`] | who calls the engine: a JACK server, a clock, a file, a night once more |
+//! | [`doctor`] | is this box fit for realtime sound |
 //! | [`rigd_rt`] | the engine: `no_std`, no alloc, no unsafe |
 //!
 //! Invariants:
@@ -38,6 +39,8 @@ pub mod batcher;
 pub mod cli;
 pub mod config;
 pub mod desk;
+pub mod doctor;
+pub mod keyfile;
 pub mod log;
 pub mod protocol;
 pub mod provenance;

@@ -6,6 +6,7 @@
 //! | `rigd-audio` | the backend's: calls the engine, and nothing else |
 //! | `rigd-backend` | looks after the backend, and opens it again when its device or server was gone |
 //! | `rigd-control` | sockets, desk, batcher: one small runtime, restarted here if it panics |
+//! | `rigd-vault` | looks after the secret and the codes in the state folder |
 //! | `rigd-record` | writes `--output` |
 //! | main | waits for signals |
 
@@ -34,7 +35,7 @@ use crate::rig::state::Wiring;
 use crate::rig::{State, Track};
 use crate::ring::rings;
 use crate::server::{self, Shared};
-use crate::session::Role;
+use crate::session::{Door, Role};
 use crate::ticker::Ticker;
 
 /// How long the control thread may take to end before the process does so without it.
@@ -49,6 +50,8 @@ const RESTART_PAUSE: Duration = Duration::from_millis(100);
 /// Serves until SIGTERM or SIGINT.
 pub fn serve(config: Config) -> Result<(), Failure> {
     crate::log::init();
+    // What is in memory is nobody else's: tokens and the secret are among it.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     if config.realtime.lock_memory {
         backend::realtime::lock_memory();
     }
@@ -80,6 +83,11 @@ pub fn serve(config: Config) -> Result<(), Failure> {
         connections: config.limits.connections as usize,
         connects_per_minute: f64::from(config.limits.connects_per_minute),
     };
+    let listening: Vec<SocketAddr> = listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect();
+    let door = Door::open(&config.state_dir, config.roles.grants(), "http", listening);
     let fixed = fixed(&config);
     let run = provenance::writer::Run {
         agent_id: config.agent_id.clone(),
@@ -100,6 +108,7 @@ pub fn serve(config: Config) -> Result<(), Failure> {
         let log = opened.begin(state.durable(), state.seq, run, keeps_events);
         let mut desk = Desk::new(fixed, state);
         desk.keep(log);
+        desk.admit_by(door);
         desk.attach(control_ends, format, mic_feed);
         link.publish(&desk);
         let _ = attached.send(());

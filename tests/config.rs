@@ -1,8 +1,10 @@
 //! Settings: what is accepted, what is refused and in which words, and which source wins.
 
+#[path = "common/emulation.rs"]
+mod emulation;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rigd::config::{
     Anonymous, BackendChoice, Config, Fault, Field, Override, Track, TrackInput, Value,
@@ -529,7 +531,7 @@ fn variables_that_set_nothing_are_noticed() {
 }
 
 fn rigd(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_rigd"))
+    let output = emulation::command(env!("CARGO_BIN_EXE_rigd"))
         .args(arguments)
         .env_clear()
         .output()

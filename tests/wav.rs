@@ -1,6 +1,9 @@
 //! WAV files: what is read, at which rate, what is refused in which words, and recordings that are
 //! valid however they end.
 
+#[path = "common/emulation.rs"]
+mod emulation;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -371,7 +374,7 @@ fn a_recording_that_cannot_go_on_keeps_what_fitted() {
     let scratch = Scratch::new("limited");
     let path = scratch.file("out.wav");
     let name = "a_recording_that_cannot_go_on_keeps_what_fitted";
-    let status = std::process::Command::new(std::env::current_exe().unwrap())
+    let status = emulation::command(std::env::current_exe().unwrap())
         .args(["--exact", name])
         .env("RIGD_TEST_LIMITED", &path)
         .stdout(std::process::Stdio::null())

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rigd_rt::Engine;
 use tokio::sync::watch;
 
-use super::{Backend, Deck, Format, Reopen, Session, Wanted};
+use super::{Backend, Deck, Format, Reopen, Session, Wanted, Work};
 use crate::rig::state::MicFeed;
 use crate::ring::{ControlEnds, rings};
 
@@ -213,7 +213,9 @@ impl Keeper {
 
     fn take_home(&mut self, deck: Deck) {
         self.frame = self.frame.max(deck.frame());
-        let (engine, _) = deck.into_parts();
+        let Work::Rig(engine, _) = deck.into_work() else {
+            return;
+        };
         let pool = engine.into_pool();
         pool.fill(0.0);
         self.pool = Some(pool);

@@ -2,14 +2,16 @@
 //! calls [`Deck::process`], and nothing else does.
 //!
 //! `null` is a clocked thread with no device; `file` runs as fast as it can, for `rigd render`;
-//! `jack` is a client of a JACK server. All fit the same two traits: open the device and say its
+//! `jack` is a client of a JACK server, `alsa` has a card to itself. All fit the same two traits: open the device and say its
 //! [`Format`], then take the [`Deck`] onto its thread, then give it back. [`keeper`] looks after the
 //! one that runs, and opens it again when its device or server has gone away.
 
+pub mod alsa;
 pub mod file;
 pub mod jack;
 pub mod keeper;
 pub mod null;
+pub mod probe;
 pub mod realtime;
 
 use std::io;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use rigd_rt::{Engine, Outbox, Report};
 
+use self::probe::Probe;
 use crate::cli::Failure;
 use crate::config::{BackendChoice, Config};
 use crate::rig::state::{Input, MicFeed};
@@ -114,39 +117,67 @@ pub fn open(config: &Config) -> Result<Box<dyn Backend>, Failure> {
             return Ok(Box::new(jack));
         }
         BackendChoice::Alsa => {
-            return Err(Failure::failed(
-                "This build of rigd knows no ALSA yet: start a JACK server on the card (jackd -d alsa) \
-                 and rigd with --backend jack, or start it with --backend null.",
-            ));
+            if let Some(file) = file {
+                return Err(Failure::usage(format!(
+                    "The ALSA backend plays and records no files ({}): leave audio.input, audio.music \
+                     and audio.output out, or start rigd with --backend null.",
+                    file.display()
+                )));
+            }
+            let alsa = alsa::Alsa::open(config)?;
+            log::info!("backend alsa: as the settings say");
+            return Ok(Box::new(alsa));
         }
         BackendChoice::Auto => {
             if let Some(file) = file {
                 let file = file.display();
                 log::info!("backend null: no other plays or records files ({file})");
             } else {
-                match jack::Jack::open(config) {
-                    Ok(jack) => {
-                        log::info!("backend jack: a JACK server runs");
-                        return Ok(Box::new(jack));
-                    }
-                    Err(failure) => log::info!("backend null, which is silent. {failure}"),
-                }
+                return open_first(config);
             }
         }
     }
     Ok(Box::new(null::Null::open(config)?))
 }
 
+/// A JACK server, else a card, else null.
+fn open_first(config: &Config) -> Result<Box<dyn Backend>, Failure> {
+    let no_jack = match jack::Jack::open(config) {
+        Ok(jack) => {
+            log::info!("backend jack: a JACK server runs");
+            return Ok(Box::new(jack));
+        }
+        Err(failure) => failure,
+    };
+    match alsa::Alsa::open(config) {
+        Ok(alsa) => {
+            log::info!("backend alsa: {} is there. {no_jack}", alsa.name());
+            Ok(Box::new(alsa))
+        }
+        Err(no_card) => {
+            log::info!("backend null, which is silent. {no_jack} {no_card}");
+            Ok(Box::new(null::Null::open(config)?))
+        }
+    }
+}
+
 /// Blocks between two [`Report::Load`] reports, in seconds of sound.
 const LOAD_WINDOW_S: f64 = 0.1;
 
-/// What runs in the callback: the engine with its ends of the rings.
+/// What runs in the callback: the engine with its ends of the rings, or a measurement.
 pub struct Deck {
-    engine: Box<Engine>,
-    ends: EngineEnds,
+    work: Work,
     sample_rate_hz: f64,
     xruns: u32,
     window: LoadWindow,
+}
+
+/// What a deck does with a block.
+pub enum Work {
+    /// The rig.
+    Rig(Box<Engine>, EngineEnds),
+    /// `rigd doctor --loopback`.
+    Probe(Box<Probe>),
 }
 
 #[derive(Default)]
@@ -159,9 +190,13 @@ struct LoadWindow {
 impl Deck {
     /// Puts an engine and its rings together. Control side.
     pub fn new(engine: Box<Engine>, ends: EngineEnds, sample_rate_hz: u32) -> Deck {
+        Deck::of(Work::Rig(engine, ends), sample_rate_hz)
+    }
+
+    /// Measures instead of making music. Control side.
+    pub fn of(work: Work, sample_rate_hz: u32) -> Deck {
         Deck {
-            engine,
-            ends,
+            work,
             sample_rate_hz: f64::from(sample_rate_hz),
             xruns: 0,
             window: LoadWindow::default(),
@@ -170,35 +205,43 @@ impl Deck {
 
     /// Lets the sound come up from silence. Control side, before the first block.
     pub fn fade_in(&mut self) {
-        self.engine.fade_in();
+        if let Work::Rig(engine, _) = &mut self.work {
+            engine.fade_in();
+        }
     }
 
     /// The number of the next frame. The thread that has the deck.
     pub fn frame(&self) -> u64 {
-        self.engine.frame()
+        match &self.work {
+            Work::Rig(engine, _) => engine.frame(),
+            Work::Probe(_) => 0,
+        }
     }
 
     /// Computes one block of `output[0].len()` frames. Realtime thread; wait-free.
     pub fn process(&mut self, inputs: &[&[f32]], output: [&mut [f32]; 2]) {
         let frames = output[0].len();
         let started = Instant::now();
-        self.engine.process(
-            inputs,
-            output,
-            &mut self.ends.commands,
-            &mut self.ends.reports,
-        );
+        match &mut self.work {
+            Work::Rig(engine, ends) => {
+                engine.process(inputs, output, &mut ends.commands, &mut ends.reports);
+            }
+            Work::Probe(probe) => probe.process(inputs, output),
+        }
         self.account(frames, started.elapsed());
     }
 
     /// Counts a block that came too late. Realtime thread; wait-free.
     pub fn xrun(&mut self) {
         self.xruns = self.xruns.saturating_add(1);
+        if let Work::Probe(probe) = &mut self.work {
+            probe.xrun();
+        }
     }
 
-    /// Takes the deck apart; the next engine wants the pool and rings. Control side.
-    pub fn into_parts(self) -> (Box<Engine>, EngineEnds) {
-        (self.engine, self.ends)
+    /// Takes the deck apart; the next engine wants the pool. Control side.
+    pub fn into_work(self) -> Work {
+        self.work
     }
 
     fn account(&mut self, frames: usize, busy: Duration) {
@@ -220,7 +263,9 @@ impl Deck {
                 worst: window.worst,
             };
             // A full ring loses this report only; the next one carries the same counts.
-            let _ = self.ends.reports.push(report);
+            if let Work::Rig(_, ends) = &mut self.work {
+                let _ = ends.reports.push(report);
+            }
             self.window = LoadWindow::default();
         }
     }

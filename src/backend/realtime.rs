@@ -94,7 +94,8 @@ pub fn lock_memory() {
     }
 }
 
-fn may_lock_anything() -> bool {
+/// Whether no limit on locked memory counts for this process.
+pub fn may_lock_anything() -> bool {
     rustix::thread::capabilities(None)
         .is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK))
 }
@@ -106,7 +107,8 @@ fn touch_stack() {
     black_box(&mut stack);
 }
 
-fn set_fifo(priority: i32) -> io::Result<()> {
+/// Gives the calling thread a realtime priority, 1 to 99.
+pub fn set_fifo(priority: i32) -> io::Result<()> {
     let parameter = libc::sched_param {
         sched_priority: priority,
     };

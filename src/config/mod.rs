@@ -21,6 +21,8 @@ use self::field::settings;
 pub use self::field::{Fault, Faults, Field, Kind, Setting, Value};
 pub use self::parse::{CONFIG_BYTES_MAX, FILE_NAME, Override};
 pub use self::track::{DEVICE_CHANNELS_MAX, NotAnInput, Track, TrackInput, is_id};
+use crate::session::Grants;
+use crate::session::role::{Permission, Permissions};
 
 /// What a client without a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub enum Anonymous {
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendChoice {
-    /// A running JACK server, else null.
+    /// A running JACK server, else a card, else null.
     Auto,
     /// A clock without a device.
     Null,
@@ -68,8 +70,8 @@ settings! {
     /// on buses that all share, the music under the voice and a venue's limiter; "none" (or "") is
     /// the master's limiter only.
     pub preset: String = String::new(), Kind::Text(64), "";
-    /// Where to listen, as ADDRESS:PORT; "0.0.0.0:8000" is every network of this box, so set
-    /// allow_anonymous in so many words with it.
+    /// Where to listen, as ADDRESS:PORT; "0.0.0.0:8000" is every network of this box; then people
+    /// need a token, unless allow_anonymous says otherwise.
     pub listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 8000))], Kind::Texts(16), "";
     /// The folder for what must survive a restart. Left at "", it is $STATE_DIRECTORY, else
     /// $XDG_STATE_HOME/rigd, else ~/.local/state/rigd, else /var/lib/rigd.
@@ -83,10 +85,14 @@ settings! {
         pub audio: Audio = Audio::default();
         /// `[jack]`.
         pub jack: Jack = Jack::default();
+        /// `[alsa]`.
+        pub alsa: Alsa = Alsa::default();
         /// `[realtime]`.
         pub realtime: Realtime = Realtime::default();
         /// `[limits]`.
         pub limits: Limits = Limits::default();
+        /// `[roles]`.
+        pub roles: Roles = Roles::default();
         /// `[features]`.
         pub features: Features = Features::default();
         /// `[[tracks]]`: at most 16, exactly one of them the master.
@@ -98,13 +104,14 @@ settings! {
     /// Where sound comes from and goes to.
     pub struct Audio, section "audio" of Config at |c| c.audio;
 
-    /// "auto" takes a running JACK server, else "null", which is a clock without a device. ("alsa" is
-    /// not part of this version of rigd yet.)
+    /// "auto" takes a running JACK server, else the first ALSA card that plays (and records), else "null",
+    /// which is a clock without a device.
     pub backend: BackendChoice = BackendChoice::Auto, Kind::Choice(&["auto", "null", "jack", "alsa"]), "";
-    /// Frames per second; more costs processor time in proportion. JACK's own rate wins.
+    /// Frames per second; more costs processor time in proportion. JACK's own rate wins, and a
+    /// card that has none such takes the nearest.
     pub sample_rate: u32 = 48_000, Kind::Int(8_000, 192_000), "Hz";
     /// Frames computed at a time; fewer means less delay and less tolerance for a busy processor.
-    /// JACK's own number wins.
+    /// JACK's own number wins, and a card's that cannot do this one.
     pub block_frames: u32 = 64, Kind::Int(16, 4096), "frames";
     /// A WAV file whose channels loop into the microphone tracks ("null" only); "" is a built-in
     /// pair of voices.
@@ -126,6 +133,34 @@ settings! {
     /// Connects microphones to the physical inputs that their `input` names, and the master to the
     /// first two physical outputs. false leaves that to a patchbay.
     pub connect: bool = true, Kind::Bool, "";
+}
+
+settings! {
+    /// Which sound card, and how. Only the "alsa" backend looks here.
+    pub struct Alsa, section "alsa" of Config at |c| c.alsa;
+
+    /// The card, by its id (the word after "card 1:" of `arecord -l`, such as "M2"), or any PCM that ALSA knows;
+    /// "" is the first card that plays and records, else the first that plays.
+    pub device: String = String::new(), Kind::Text(256), "";
+    /// Where microphones come from, if not from device; "none" if there are none.
+    pub capture: String = String::new(), Kind::Text(256), "";
+    /// Where the master goes, if not to device.
+    pub playback: String = String::new(), Kind::Text(256), "";
+    /// How many blocks of audio.block_frames the loudspeakers' buffer holds; more means more delay and
+    /// more tolerance for a busy box.
+    pub periods: u32 = 3, Kind::Int(2, 32), "blocks";
+    /// How samples are coded; "" is the best that the card speaks.
+    pub format: String = String::new(), Kind::Choice(&["", "float", "s32", "s24_3", "s24", "s16"]), "";
+    /// How many channels to record; 0 is all that the card has.
+    pub capture_channels: u32 = 0, Kind::Int(0, 256), "channels";
+    /// How many channels to play; 0 is all that the card has.
+    pub playback_channels: u32 = 0, Kind::Int(0, 256), "channels";
+    /// The card's channels that are left and right of the master, such as [3, 4]; [] is what the card
+    /// says, else [1, 2].
+    pub master: Vec<usize> = Vec::new(), Kind::Ints(2, 1, 256), "";
+    /// Capture and playback are different cards, and a cable between them (word clock, S/PDIF, ADAT) keeps
+    /// them in step.
+    pub one_clock: bool = false, Kind::Bool, "";
 }
 
 settings! {
@@ -171,6 +206,34 @@ settings! {
 }
 
 settings! {
+    /// What the roles may do: any of plugin:read, plugin:write, plugin:add, plugin:remove, track:modify,
+    /// session:manage, log:read. A host may do everything.
+    pub struct Roles, section "roles" of Config at |c| c.roles;
+
+    /// A performer; what changes something, on the tracks that its token names.
+    pub performer: Vec<String> = ["plugin:read", "plugin:write", "track:modify"].map(String::from).into(), Kind::Texts(16), "";
+    /// A guest.
+    pub guest: Vec<String> = vec!["plugin:read".into()], Kind::Texts(16), "";
+    /// A screen.
+    pub display: Vec<String> = vec!["plugin:read".into()], Kind::Texts(16), "";
+}
+
+impl Roles {
+    /// What they may do. Names that are none give nothing.
+    pub fn grants(&self) -> Grants {
+        let of = |names: &[String]| {
+            let known = names.iter().filter_map(|name| Permission::from_name(name));
+            known.collect::<Permissions>()
+        };
+        Grants {
+            performer: of(&self.performer),
+            guest: of(&self.guest),
+            display: of(&self.display),
+        }
+    }
+}
+
+settings! {
     /// Parts of rigd that can be turned off.
     pub struct Features, section "features" of Config at |c| c.features;
 
@@ -193,8 +256,10 @@ impl Config {
             .iter()
             .chain(Audio::FIELDS)
             .chain(Jack::FIELDS)
+            .chain(Alsa::FIELDS)
             .chain(Realtime::FIELDS)
             .chain(Limits::FIELDS)
+            .chain(Roles::FIELDS)
             .chain(Features::FIELDS)
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rigd_rt::{TRACKS_MAX, TrackKind};
@@ -12,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::field::parse_bool;
 use super::track::is_id;
 use super::{Config, Fault, Faults, Field, Track, TrackInput, Value};
+use crate::session::Permission;
 
 /// Name of the settings file in the state folder.
 pub const FILE_NAME: &str = "rigd.toml";
@@ -403,7 +403,12 @@ impl<'a> Parser<'a> {
             let message = "must be printable text without a colon".into();
             self.fault_of("jack", "client_name", message);
         }
+        if self.config.alsa.master.len() == 1 {
+            let message = "must name two channels, left and right, which may be the same".into();
+            self.fault_of("alsa", "master", message);
+        }
         self.check_listen();
+        self.check_roles();
         let audio = self.config.audio.clone();
         if audio.output.is_some() && (audio.output == audio.input || audio.output == audio.music) {
             self.fault_of(
@@ -421,17 +426,24 @@ impl<'a> Parser<'a> {
                 self.fault_of("", "listen", format!("names {address} twice"));
             }
         }
-        if self.config.allow_anonymous.is_some() || self.config.listen_is_loopback_only() {
-            return;
-        }
-        let beyond = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
-        if let Some(address) = listen.iter().find(beyond) {
-            let message = format!(
-                "opens {address} to the network, where nobody could log in yet: set \
-                 allow_anonymous = \"host\" (everyone there may do everything), \"guest\" \
-                 (everyone there may look) or \"off\", or listen on 127.0.0.1 only"
-            );
-            self.fault_of("", "listen", message);
+    }
+
+    fn check_roles(&mut self) {
+        let roles = self.config.roles.clone();
+        for (key, names) in [
+            ("performer", roles.performer),
+            ("guest", roles.guest),
+            ("display", roles.display),
+        ] {
+            let unknown = names
+                .iter()
+                .find(|name| Permission::from_name(name).is_none());
+            if let Some(name) = unknown {
+                let all = Permission::ALL.map(Permission::name).join(", ");
+                let message =
+                    format!("holds \"{name}\", which is no permission: choose from {all}");
+                self.fault_of("roles", key, message);
+            }
         }
     }
 
@@ -586,7 +598,7 @@ fn apply<T>(field: &Field<T>, target: &mut T, value: &DeValue<'_>) -> Result<(),
 
 /// The sections of the file but for `[[tracks]]`.
 fn sections() -> impl Iterator<Item = &'static str> {
-    ["audio", "jack", "realtime", "limits", "features"].into_iter()
+    ["audio", "jack", "alsa", "realtime", "limits", "features"].into_iter()
 }
 
 /// Where a key that is not known here is known.

@@ -8,7 +8,7 @@ use super::client::ClientId;
 use super::settle::{Answer, BatchEcho, Origin, Settling, Waiting};
 use crate::protocol::decode::Batch;
 use crate::rig::batch::{as_request, check_batch, debounce_ms, last_of_each, overtake};
-use crate::rig::{Accepted, Reject, Request, What, apply};
+use crate::rig::{Accepted, ParameterChange, Reject, Request, What, apply};
 
 impl Desk {
     pub(super) fn change(
@@ -75,7 +75,7 @@ impl Desk {
         batch: Batch,
         now: Instant,
     ) -> Result<(), Reject> {
-        let changes = check_batch(&self.state, batch.changes)?;
+        let changes = check_batch(&self.state, self.allowed(origin, batch.changes))?;
         let debounce_ms = debounce_ms(batch.debounce_ms);
         self.next_batch += 1;
         let mut origin = origin.clone();
@@ -116,6 +116,26 @@ impl Desk {
         self.handover
             .hand_over(&accepted.commands, Waiting::Changes(settling), now);
         Ok(())
+    }
+
+    /// What of a batch the sender may not change carries that fault.
+    fn allowed(
+        &self,
+        origin: &Origin,
+        changes: Vec<Result<ParameterChange, Reject>>,
+    ) -> Vec<Result<ParameterChange, Reject>> {
+        let Some(client) = self.clients.get(&origin.client) else {
+            return changes;
+        };
+        let user_id = &origin.by.user_id;
+        let check = |change: ParameterChange| {
+            let checked = client.rights.check_change(user_id, &change, &self.state);
+            checked.map(|()| change)
+        };
+        changes
+            .into_iter()
+            .map(|change| change.and_then(check))
+            .collect()
     }
 
     /// Hands over the debounced groups whose time has come.

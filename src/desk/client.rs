@@ -1,5 +1,6 @@
 //! One connection, as the desk knows it.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,12 +12,19 @@ use super::visit::Visit;
 use crate::protocol::Dialect;
 use crate::protocol::meters::Reading;
 pub use crate::session::By;
-use crate::session::{Buckets, Role};
+use crate::session::{Buckets, Rights};
 use crate::sync::Outbox;
 
 /// Names a connection inside the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub(super) u64);
+
+/// A token that was shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof {
+    /// The box's uptime when it is over.
+    pub ends: Duration,
+}
 
 /// Where the snapshot is that a lagging client is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +42,17 @@ pub struct Client {
     /// What it is told its name is.
     pub connection_id: String,
     /// What it may do.
-    pub role: Role,
+    pub rights: Rights,
+    pub(super) peer: IpAddr,
     /// What it said of itself by `AUTH`, or in its latest message.
     pub by: Arc<By>,
+    /// By what it has proved who it is.
+    pub(super) proof: Option<Proof>,
+    pub(super) since: jiff::Timestamp,
+    /// It is to be closed, and why.
+    pub ends: Option<&'static str>,
+    /// The address or name of the rig that it connected to, with the port.
+    pub came_to: Option<String>,
     pub(super) auth_user_id: Option<String>,
     pub(super) auth_session_id: Option<String>,
     /// What it is spoken to in.

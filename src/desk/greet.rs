@@ -1,42 +1,110 @@
 //! Connections come and go, and say who they are.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Desk;
-use super::client::{By, Client, ClientId, Resync};
+use super::client::{By, Client, ClientId, Proof, Resync};
 use super::settle::{Origin, own};
 use crate::config::Limits;
 use crate::protocol::views::object;
 use crate::protocol::{Dialect, Head, Kind};
 use crate::rig::Reject;
-use crate::session::{Bucket, Buckets, Role};
+use crate::session::clock::Moment;
+use crate::session::gate::Refusal;
+use crate::session::{Bucket, Buckets, Door, Identity, Rights, Role};
 use crate::sync::Outbox;
 
 /// Operations may come in bursts of so many seconds' worth.
 const OPERATIONS_BURST_S: u32 = 2;
 /// What a message without any claim is from.
 const LEGACY: (&str, &str) = ("legacy_user", "legacy_session");
+/// The session of those who come by HTTP and have proved who they are.
+const VISITS: &str = "http";
+/// Why a connection is closed.
+const TOO_MANY_WRONG: &str = "too many wrong tokens";
 
 impl Desk {
-    /// A client is there; it is told so.
+    /// Lets people in by this door from now on, without which no token is good.
+    pub fn admit_by(&mut self, door: Door) {
+        self.door = door;
+    }
+
+    /// Who has this token. Wrong ones are counted by address. For requests that are no WebSocket.
+    pub fn authorise(&mut self, token: &str, address: IpAddr) -> Result<Identity, Refusal> {
+        let now = Moment::now();
+        self.door
+            .gate
+            .open(token, address, &self.state.people, &now)
+    }
+
+    /// What somebody without a token may do.
+    pub fn anonymous(&self) -> Rights {
+        self.door.gate.rights(self.fixed.anonymous, &[])
+    }
+
+    /// A client without a token is there; it is told so.
     pub fn connect(&mut self, connection_id: String, address: &str) -> ClientId {
+        let rights = self.anonymous();
+        let by = By {
+            user_id: LEGACY.0.to_owned(),
+            session_id: LEGACY.1.to_owned(),
+            role: rights.role,
+            verified: false,
+            address: address.into(),
+        };
+        self.welcome(connection_id, by, rights, None)
+    }
+
+    /// A client that has shown its token is there; it is told so. Refused when that user has too many
+    /// connections.
+    pub fn connect_as(
+        &mut self,
+        connection_id: String,
+        address: &str,
+        identity: Identity,
+    ) -> Result<ClientId, Reject> {
+        self.check_room(&identity.user_id, None)?;
+        let by = By {
+            user_id: identity.user_id,
+            session_id: own_session(),
+            role: identity.rights.role,
+            verified: true,
+            address: address.into(),
+        };
+        let proof = Proof {
+            ends: identity.ends,
+        };
+        Ok(self.welcome(connection_id, by, identity.rights, Some(proof)))
+    }
+
+    fn welcome(
+        &mut self,
+        connection_id: String,
+        by: By,
+        rights: Rights,
+        proof: Option<Proof>,
+    ) -> ClientId {
         self.next_client += 1;
         let id = ClientId(self.next_client);
         let limits = &self.fixed.limits;
         let mut client = Client {
             connection_id,
-            role: self.fixed.anonymous,
-            by: Arc::new(By {
-                user_id: LEGACY.0.to_owned(),
-                session_id: LEGACY.1.to_owned(),
-                role: self.fixed.anonymous,
-                verified: false,
-                address: address.into(),
-            }),
+            rights,
+            peer: by
+                .address
+                .parse()
+                .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            by: Arc::new(by),
+            proof,
+            since: jiff::Timestamp::now(),
+            ends: None,
+            came_to: None,
             auth_user_id: None,
             auth_session_id: None,
             dialect: if self.fixed.switches.enable_new_plugin_system {
@@ -64,13 +132,14 @@ impl Desk {
             "connection_id": client.connection_id,
             "server": concat!("rigd/", env!("CARGO_PKG_VERSION")),
             "protocol": 1,
-            "authenticated": false,
+            "authenticated": client.by.verified,
             "seq": self.settled_seq,
             "epoch": self.fixed.epoch,
         }));
         let frame = own("connection.status", &client, &status);
         client.outbox.reply(Message::Text(frame));
         self.clients.insert(id, client);
+        self.presence.mark();
         id
     }
 
@@ -79,12 +148,29 @@ impl Desk {
         if let Some(visit) = self.clients.remove(&id).and_then(|client| client.visit) {
             self.end_visit(&visit);
         }
+        self.presence.mark();
         self.asleep.retain(|asleep| *asleep != id);
     }
 
     /// A client, while it is there.
     pub fn client(&mut self, id: ClientId) -> Option<&mut Client> {
         self.clients.get_mut(&id)
+    }
+
+    /// Refuses one connection too many of a user who has proved who it is.
+    pub fn check_room(&self, user_id: &str, besides: Option<ClientId>) -> Result<(), Reject> {
+        let limit = self.fixed.limits.connections_per_user;
+        let others = self.clients.iter().filter(|(id, client)| {
+            let stays = client.ends.is_none() && client.visit.is_none();
+            Some(**id) != besides && stays && client.is(user_id)
+        });
+        if others.count() < limit as usize {
+            return Ok(());
+        }
+        Err(Reject::Capacity {
+            what: "connections of yours",
+            limit: u64::from(limit),
+        })
     }
 
     pub(super) fn auth(
@@ -94,39 +180,130 @@ impl Desk {
         user_id: Option<String>,
         session_id: Option<String>,
     ) -> Result<(), Reject> {
-        if token.is_some() {
-            return Err(Reject::AuthFailed(
-                "this box does not know any tokens yet; sign in without one".to_owned(),
-            ));
+        match token {
+            Some(token) => self.auth_by(origin, &token, session_id),
+            None => self.auth_without(origin, user_id, session_id),
         }
-        let anonymous = self.fixed.anonymous;
+    }
+
+    fn auth_by(
+        &mut self,
+        origin: &Origin,
+        token: &str,
+        session_id: Option<String>,
+    ) -> Result<(), Reject> {
+        let Some(client) = self.clients.get(&origin.client) else {
+            return Ok(());
+        };
+        let identity = match self.authorise(token, client.peer) {
+            Ok(identity) => identity,
+            Err(refusal) => {
+                if refusal.is_last {
+                    self.end(origin.client, TOO_MANY_WRONG);
+                }
+                return Err(refusal.into());
+            }
+        };
+        self.check_room(&identity.user_id, Some(origin.client))?;
         let Some(client) = self.clients.get_mut(&origin.client) else {
             return Ok(());
         };
-        if anonymous == Role::Nobody {
+        let is_again = client.is(&identity.user_id);
+        let session_id = session_id.unwrap_or_else(|| match is_again {
+            true => client.by.session_id.clone(),
+            false => own_session(),
+        });
+        client.proof = Some(Proof {
+            ends: identity.ends,
+        });
+        client.become_somebody(By {
+            user_id: identity.user_id,
+            session_id,
+            role: identity.rights.role,
+            verified: true,
+            address: Arc::clone(&client.by.address),
+        });
+        client.rights = identity.rights;
+        self.say_who(origin)
+    }
+
+    fn auth_without(
+        &mut self,
+        origin: &Origin,
+        user_id: Option<String>,
+        session_id: Option<String>,
+    ) -> Result<(), Reject> {
+        let rights = self.anonymous();
+        if rights.role == Role::Nobody {
             return Err(Reject::AuthFailed("a token is needed here".to_owned()));
         }
+        let Some(client) = self.clients.get_mut(&origin.client) else {
+            return Ok(());
+        };
         let user_id = user_id.unwrap_or_else(|| "anonymous_user".to_owned());
         let session_id =
             session_id.unwrap_or_else(|| format!("anonymous_{}", uuid::Uuid::new_v4()));
         client.auth_user_id = Some(user_id.clone());
         client.auth_session_id = Some(session_id.clone());
-        client.by = Arc::new(By {
-            user_id: user_id.clone(),
-            session_id: session_id.clone(),
-            ..(*client.by).clone()
+        client.proof = None;
+        client.become_somebody(By {
+            user_id,
+            session_id,
+            role: rights.role,
+            verified: false,
+            address: Arc::clone(&client.by.address),
         });
+        client.rights = rights;
+        self.say_who(origin)
+    }
+
+    fn say_who(&mut self, origin: &Origin) -> Result<(), Reject> {
+        let Some(client) = self.clients.get(&origin.client) else {
+            return Ok(());
+        };
+        self.presence.mark();
         let mut origin = origin.clone();
         origin.by = Arc::clone(&client.by);
-        let data = object(json!({
-            "session_id": session_id,
-            "user_id": user_id,
-            "role": client.role.name(),
-            "permissions": client.role.permissions(),
+        let mut data = object(json!({
+            "session_id": client.by.session_id,
+            "user_id": client.by.user_id,
+            "role": client.rights.role.name(),
+            "permissions": client.rights.permissions.names(),
             "success": true,
         }));
+        if let Some(tracks) = &client.rights.tracks {
+            data.insert("tracks".to_owned(), json!(**tracks));
+        }
         self.say_as(&origin, "AUTH_SUCCESS", &data)
     }
+
+    /// Closes a connection once it has heard what it is to hear. It may do nothing any more.
+    pub(super) fn end(&mut self, id: ClientId, why: &'static str) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.ends = Some(why);
+            client.rights = Rights::nobody();
+            client.meters = None;
+            client.outbox.wake();
+            self.presence.mark();
+        }
+    }
+
+    /// Closes the connections whose tokens are over.
+    pub(super) fn end_those_whose_time_is_over(&mut self, uptime: Duration) {
+        let over: Vec<ClientId> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| client.proof.is_some_and(|proof| proof.ends <= uptime))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over {
+            self.end(id, "the token has expired");
+        }
+    }
+}
+
+fn own_session() -> String {
+    format!("session_{}", uuid::Uuid::new_v4())
 }
 
 /// What somebody who has not asked anything yet may ask.
@@ -149,6 +326,32 @@ pub(super) fn buckets(limits: &Limits) -> Buckets {
 }
 
 impl Client {
+    /// Whether this is that user, and has proved it.
+    pub(super) fn is(&self, user_id: &str) -> bool {
+        self.by.verified && self.by.user_id == user_id
+    }
+
+    /// A visit has shown its token.
+    pub(super) fn become_proved(&mut self, identity: Identity) {
+        self.proof = Some(Proof {
+            ends: identity.ends,
+        });
+        self.become_somebody(By {
+            user_id: identity.user_id,
+            session_id: VISITS.to_owned(),
+            role: identity.rights.role,
+            verified: true,
+            address: Arc::clone(&self.by.address),
+        });
+        self.rights = identity.rights;
+    }
+
+    fn become_somebody(&mut self, by: By) {
+        if *self.by != by {
+            self.by = Arc::new(by);
+        }
+    }
+
     /// Whom to answer, and how. Takes note of the dialect and of who the sender says it is.
     pub(super) fn origin(&mut self, client: ClientId, head: Head) -> Origin {
         let (kind, dialect) = head.kind.unwrap_or((Kind::Heartbeat, self.dialect));
@@ -157,18 +360,9 @@ impl Client {
             self.dialect = dialect;
         }
         self.is_fresh = false;
-        let said = |claim: Option<String>, by_auth: &Option<String>, otherwise: &str| {
-            claim
-                .or_else(|| by_auth.clone())
-                .unwrap_or_else(|| otherwise.to_owned())
-        };
-        let by = By {
-            user_id: said(head.user_id, &self.auth_user_id, LEGACY.0),
-            session_id: said(head.session_id, &self.auth_session_id, LEGACY.1),
-            ..(*self.by).clone()
-        };
-        if by != *self.by {
-            self.by = Arc::new(by);
+        // Who has proved who it is needs no claims.
+        if !self.by.verified {
+            self.note_claims(head.user_id, head.session_id);
         }
         Origin {
             client,
@@ -184,5 +378,19 @@ impl Client {
             idempotency_key: head.idempotency_key,
             echo: None,
         }
+    }
+
+    fn note_claims(&mut self, user_id: Option<String>, session_id: Option<String>) {
+        let said = |claim: Option<String>, by_auth: &Option<String>, otherwise: &str| {
+            claim
+                .or_else(|| by_auth.clone())
+                .unwrap_or_else(|| otherwise.to_owned())
+        };
+        let by = By {
+            user_id: said(user_id, &self.auth_user_id, LEGACY.0),
+            session_id: said(session_id, &self.auth_session_id, LEGACY.1),
+            ..(*self.by).clone()
+        };
+        self.become_somebody(by);
     }
 }

@@ -20,6 +20,8 @@
 //! | `metrics.rs` | what waits and what that takes, for `/metrics` |
 //! | `switches.rs` | what the settings have turned off |
 //! | `transcript.rs` | `log_messages` |
+//! | `people.rs` | who is here, and what a host does about it |
+//! | `pairing.rs` | codes, and tokens for them |
 //! | `howls.rs` | what `feedback` effects do by themselves |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
@@ -34,6 +36,8 @@ mod howls;
 mod interest;
 mod look;
 mod metrics;
+mod pairing;
+mod people;
 mod reading;
 mod receive;
 mod repeats;
@@ -55,6 +59,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use client::Resync;
 pub use client::{Client, ClientId};
+pub use pairing::Lookup;
 
 use crate::backend::{Format, Wanted};
 use crate::batcher::Batcher;
@@ -66,13 +71,14 @@ use crate::rig::batch::ParamKey;
 use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{self, State};
 use crate::ring::ControlEnds;
-use crate::session::Role;
-use crate::sync::Stream;
+use crate::session::{Door, Role};
+use crate::sync::{Latest, Stream};
 use crate::telemetry::Telemetry;
 use handover::Handover;
 use history::History;
 use howls::Howls;
 use interest::Rules;
+use people::Presence;
 use reading::Questions;
 use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
@@ -139,6 +145,9 @@ pub struct Desk {
     /// In the order of their tickets.
     acks: VecDeque<OwedAck>,
     questions: Questions,
+    door: Door,
+    presence: Presence,
+    people_looked_at: Option<Instant>,
     telemetry: Telemetry,
     /// Boxed: most rigs write none.
     transcript: Option<Box<Transcript>>,
@@ -171,6 +180,9 @@ impl Desk {
             log: None,
             acks: VecDeque::new(),
             questions: Questions::default(),
+            door: Door::closed(),
+            presence: Presence::default(),
+            people_looked_at: None,
             telemetry: Telemetry::default(),
             backend_trouble: None,
             started: Instant::now(),
@@ -295,6 +307,7 @@ impl Desk {
         self.send_views(now);
         self.send_howls(now);
         self.send_meters(now);
+        self.look_after_people(now);
         if let Some(log) = &mut self.log {
             log.tick(now.saturating_duration_since(self.started));
         }
@@ -319,6 +332,7 @@ impl Desk {
             .chain(meters)
             .chain(views)
             .chain(self.howls.due())
+            .chain(self.presence.due(self.clients.len()))
             .chain(log)
             .min();
         let idle = now + IDLE_LOOK_EVERY;
@@ -446,7 +460,7 @@ impl Desk {
                     &protocol::meters::json(frame, tracks),
                 ))
             };
-            client.outbox.droppable(message);
+            client.outbox.latest(Latest::Meters, message);
         }
     }
 
@@ -477,6 +491,7 @@ impl Desk {
             troubles.push(engine.to_owned());
         }
         troubles.extend(self.backend_trouble.clone());
+        troubles.extend(self.door.trouble.clone());
         troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
         troubles
     }

@@ -1,5 +1,6 @@
 //! A message comes in: who says it, may they, how often, and what becomes of it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -34,10 +35,17 @@ impl Desk {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
+        if client.ends.is_some() {
+            return;
+        }
         let kind = head.kind.map(|(kind, _)| kind);
         self.telemetry.message(kind, text.len());
         let base_seq = head.base_seq;
+        let said_before = Arc::clone(&client.by);
         let origin = client.origin(id, head);
+        if !Arc::ptr_eq(&said_before, &origin.by) {
+            self.presence.mark();
+        }
         let body = body.and_then(|body| {
             self.admit(id, &origin, &body, now)?;
             Ok(body)
@@ -108,7 +116,10 @@ impl Desk {
             admitted?;
         }
         if let Some(client) = self.clients.get(&id) {
-            client.role.check(&origin.by.user_id, body)?;
+            let user_id = &origin.by.user_id;
+            client
+                .rights
+                .check_message(user_id, origin.kind, body, &self.state)?;
         }
         if !is_safe {
             switches::check(&self.fixed.switches, origin.kind, origin.dialect, body)?;
@@ -217,6 +228,7 @@ impl Desk {
                 Ok(())
             }
             Body::Log(ask) => self.ask_log(origin, ask, now),
+            Body::Session(ask) => self.session(origin, ask, now),
             Body::Auth {
                 token,
                 user_id,

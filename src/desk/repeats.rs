@@ -19,8 +19,8 @@ const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Copies of one message that wait for its answer.
 const WAITING_MAX: usize = 16;
 
-/// User and key.
-type Name = (String, String);
+/// User, whether that is proved, and key.
+type Name = (String, bool, String);
 
 /// An answer that was given.
 #[derive(Clone)]
@@ -139,7 +139,7 @@ impl Repeats {
 
 fn name(origin: &Origin) -> Option<Name> {
     let key = origin.idempotency_key.clone()?;
-    Some((origin.by.user_id.clone(), key))
+    Some((origin.by.user_id.clone(), origin.by.verified, key))
 }
 
 impl Desk {

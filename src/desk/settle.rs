@@ -414,7 +414,7 @@ impl Desk {
 
     /// Replies to a change, remembers the reply if it may be asked for again, and owes the `ack` if one
     /// is wanted.
-    fn give<F: Fields>(
+    pub(super) fn give<F: Fields>(
         &mut self,
         origin: &Origin,
         seq: Option<u64>,

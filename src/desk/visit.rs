@@ -27,12 +27,17 @@ const RETRY_AFTER_S: f64 = 1.0;
 
 /// Whom a visit comes from, for counting.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Visitor(IpAddr);
+pub enum Visitor {
+    /// Somebody who has proved it.
+    User(String),
+    /// Anybody there.
+    Address(IpAddr),
+}
 
 impl Visitor {
     /// Who an address stands for: of IPv6, everyone behind one network has as many as they like.
     pub fn at(address: IpAddr) -> Visitor {
-        Visitor(match address.to_canonical() {
+        Visitor::Address(match address.to_canonical() {
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
@@ -125,28 +130,33 @@ pub struct Visit {
 impl Client {
     /// Whether it is told what others do.
     pub(super) fn hears(&self) -> bool {
-        self.visit.is_none() && self.role != crate::session::Role::Nobody
+        self.visit.is_none() && self.rights.may_look()
     }
 }
 
 impl Desk {
-    /// A request is there.
+    /// A request is there, with a token or without.
     pub fn visit(&mut self, address: IpAddr, token: Option<&str>) -> Result<ClientId, Reject> {
-        let id = self.connect(String::new(), &address.to_string());
-        let Some(client) = self.clients.get_mut(&id) else {
-            return Ok(id);
+        let address = address.to_canonical();
+        let identity = match token {
+            Some(token) => Some(self.authorise(token, address)?),
+            None => None,
         };
-        let rules = Rc::clone(&self.everything);
-        client.outbox = Outbox::new(0, &self.stream, rules).deaf();
-        client.visit = Some(Box::new(Visit {
-            visitor: Visitor::at(address),
-            is_polling: false,
-        }));
-        if token.is_some() {
-            self.disconnect(id);
-            return Err(Reject::AuthFailed(
-                "this box does not know any tokens yet; ask without one".to_owned(),
-            ));
+        let visitor = match &identity {
+            Some(identity) => Visitor::User(identity.user_id.clone()),
+            None => Visitor::at(address),
+        };
+        let id = self.connect(String::new(), &address.to_string());
+        let outbox = Outbox::new(0, &self.stream, Rc::clone(&self.everything)).deaf();
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.outbox = outbox;
+            client.visit = Some(Box::new(Visit {
+                visitor,
+                is_polling: false,
+            }));
+            if let Some(identity) = identity {
+                client.become_proved(identity);
+            }
         }
         Ok(id)
     }

@@ -9,6 +9,8 @@ use super::dialect::{Dialect, Kind};
 use super::fields::{Fields, missing};
 use crate::provenance::query::{self, Ask, Direction, Filter, Lineage, Origin, Query};
 use crate::rig::{ParameterChange, PluginRef, Reject, Request, TrackFields};
+use crate::session::Role;
+use crate::session::token::{TRACKS_MAX, is_name, is_tracks};
 
 /// Objects in objects, at most.
 const DEPTH_MAX: u64 = 32;
@@ -134,6 +136,8 @@ pub enum Body {
     Heartbeat(Box<RawValue>),
     /// About the log.
     Log(Ask),
+    /// About people.
+    Session(SessionAsk),
     /// Who this is.
     Auth {
         /// A claim with proof.
@@ -143,6 +147,47 @@ pub enum Body {
         /// A claim without.
         session_id: Option<String>,
     },
+}
+
+/// What a host asks about people.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SessionAsk {
+    /// Who is here.
+    List,
+    /// A code with which somebody can come.
+    Invite {
+        /// As what.
+        given: Given,
+        /// For so long.
+        ttl_s: Option<f64>,
+    },
+    /// Somebody goes.
+    End(Whom),
+    /// Somebody is something else.
+    Role {
+        /// Who.
+        user_id: String,
+        /// What.
+        given: Given,
+    },
+}
+
+/// Whom a host means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// One connection.
+    Connection(String),
+    /// A user, with all their connections.
+    User(String),
+}
+
+/// A role, and a performer's tracks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// What.
+    pub role: Role,
+    /// Where.
+    pub tracks: Vec<String>,
 }
 
 /// Reads one text frame.
@@ -207,8 +252,10 @@ fn read(text: &str, limits: Limits, head: &mut Head) -> Result<Body, Reject> {
     };
     let data = match kind {
         Kind::Auth => data,
-        // Whose question it is does not say whose changes are asked for.
-        Kind::DaidQuery => data.or(top.without(&["user_id", "session_id"])),
+        // Who asks does not say about whom.
+        Kind::DaidQuery | Kind::SessionEnd | Kind::SessionRole => {
+            data.or(top.without(&["user_id", "session_id"]))
+        }
         _ => data.or(top),
     };
     head.base_seq = data.count("base_seq")?;
@@ -395,6 +442,16 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
         Kind::DaidQuery => Body::Log(Ask::Query(log_query(data)?)),
         Kind::DaidLineage => Body::Log(Ask::Lineage(log_lineage(data)?)),
         Kind::DaidVerify => Body::Log(Ask::Verify),
+        Kind::SessionList => Body::Session(SessionAsk::List),
+        Kind::SessionInvite => Body::Session(SessionAsk::Invite {
+            given: given(data)?,
+            ttl_s: data.number("ttl_s")?,
+        }),
+        Kind::SessionEnd => Body::Session(SessionAsk::End(whom(data)?)),
+        Kind::SessionRole => Body::Session(SessionAsk::Role {
+            user_id: data.required("user_id", NAME_MAX)?,
+            given: given(data)?,
+        }),
         Kind::Auth => Body::Auth {
             token: data.string("token", TOKEN_MAX)?,
             user_id: data
@@ -566,6 +623,50 @@ fn log_lineage(data: &Fields) -> Result<Lineage, Reject> {
     let direction = Direction::from_name(&data.required("direction", ID_MAX)?)
         .ok_or_else(|| Reject::field("direction", "must be backward or forward"))?;
     Ok(Lineage { from, direction })
+}
+
+fn whom(data: &Fields) -> Result<Whom, Reject> {
+    let user = data.string("user_id", NAME_MAX)?;
+    match (data.string("connection_id", NAME_MAX)?, user) {
+        (Some(_), Some(_)) => {
+            let reason = "must not be there beside connection_id: name one of them";
+            Err(Reject::field("user_id", reason))
+        }
+        (Some(id), None) => Ok(Whom::Connection(id)),
+        (None, Some(id)) => Ok(Whom::User(id)),
+        (None, None) => Err(missing("connection_id")),
+    }
+}
+
+/// A role that somebody is given.
+pub fn given(data: &Fields) -> Result<Given, Reject> {
+    let role = data.required("role", ID_MAX)?;
+    let Some(role) = Role::from_name(&role) else {
+        let reason = "must be host, performer, guest or display";
+        return Err(Reject::field("role", reason));
+    };
+    let tracks = data.strings("tracks", TRACKS_MAX, ID_MAX)?;
+    let tracks = tracks.unwrap_or_default();
+    if !is_tracks(&tracks) {
+        return Err(Reject::field("tracks", "must be a list of track ids"));
+    }
+    Ok(Given { role, tracks })
+}
+
+/// Reads what somebody sends who has a code: the code, and who they are.
+pub fn pairing(body: &[u8]) -> Result<(String, String), Reject> {
+    let text = std::str::from_utf8(body).map_err(|_| Reject::message("is not UTF-8"))?;
+    if depth(text) > DEPTH_MAX {
+        let reason = format!("is nested deeper than {DEPTH_MAX} levels");
+        return Err(Reject::over(None, reason, DEPTH_MAX));
+    }
+    let data = Fields::parse(text).map_err(|error| not_an_object(text, &error))?;
+    let code = data.required("code", ID_MAX)?;
+    let user_id = data.required("user_id", NAME_MAX)?;
+    if !is_name(&user_id) {
+        return Err(Reject::field("user_id", "must be printable text"));
+    }
+    Ok((code, user_id))
 }
 
 /// An id that a client chooses.

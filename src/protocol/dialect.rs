@@ -68,6 +68,10 @@ pub enum Kind {
     DaidQuery,
     DaidLineage,
     DaidVerify,
+    SessionList,
+    SessionInvite,
+    SessionEnd,
+    SessionRole,
     UserCursorUpdate,
     Heartbeat,
 }
@@ -97,7 +101,7 @@ const fn old(names: Names, said: &'static str, heard: &'static str) -> Names {
 }
 
 /// In the order of [`Kind`].
-const TABLE: [Names; 33] = [
+const TABLE: [Names; 37] = [
     names(Kind::Auth, "auth", "AUTH"),
     old(
         names(Kind::PluginAdd, "plugin.add", "PLUGIN_ADD"),
@@ -193,6 +197,10 @@ const TABLE: [Names; 33] = [
     names(Kind::DaidQuery, "daid.query", "DAID_QUERY"),
     names(Kind::DaidLineage, "daid.lineage", "DAID_LINEAGE"),
     names(Kind::DaidVerify, "daid.verify", "DAID_VERIFY"),
+    names(Kind::SessionList, "session.list", "SESSION_LIST"),
+    names(Kind::SessionInvite, "session.invite", "SESSION_INVITE"),
+    names(Kind::SessionEnd, "session.end", "SESSION_END"),
+    names(Kind::SessionRole, "session.role", "SESSION_ROLE"),
     names(
         Kind::UserCursorUpdate,
         "USER_CURSOR_UPDATE",
@@ -202,6 +210,11 @@ const TABLE: [Names; 33] = [
 ];
 
 impl Kind {
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Kind> {
+        TABLE.iter().map(|names| names.kind)
+    }
+
     /// A message type by its name, and the dialect that the name shows.
     pub fn parse(name: &str) -> Option<(Kind, Dialect)> {
         TABLE.iter().find_map(|names| {

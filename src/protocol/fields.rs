@@ -70,6 +70,11 @@ fn canonical(name: &str) -> Option<&'static str> {
         "limit" => "limit",
         "cursor" => "cursor",
         "daid" => "daid",
+        "role" => "role",
+        "tracks" => "tracks",
+        "ttl_s" | "ttlS" => "ttl_s",
+        "connection_id" | "connectionId" => "connection_id",
+        "code" => "code",
         "direction" => "direction",
         _ => return None,
     })

@@ -76,12 +76,25 @@ fn put_float(text: &mut String, float: f64) {
     let _ = write!(text, "{digits}e{sign}{:02}", exponent.unsigned_abs());
 }
 
+/// Whether a byte stands for itself in a string.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = byte != b'"' && byte != b'\\';
+        byte += 1;
+    }
+    plain
+};
+
 /// Appends the canonical text of a string.
 pub fn put_string(text: &mut String, string: &str) {
+    text.reserve(string.len() + 2);
     text.push('"');
     let mut rest = string;
     // What is plain goes in pieces: most of it is.
-    while let Some(at) = rest.find(|c| !matches!(c, ' '..='~') || c == '"' || c == '\\') {
+    let is_special = |byte: &u8| !PLAIN[usize::from(*byte)];
+    while let Some(at) = rest.as_bytes().iter().position(is_special) {
         let (plain, special) = rest.split_at(at);
         text.push_str(plain);
         let mut chars = special.chars();

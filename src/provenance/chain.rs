@@ -2,14 +2,14 @@
 //! newest row's hash and the number of rows are kept apart, under a key that is not in the database.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use super::daid::hex;
+use crate::keyfile;
 
 /// What the first row is chained to.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -49,20 +49,10 @@ impl Key {
     fn make(path: &Path) -> io::Result<Key> {
         let mut bytes = [0; KEY_BYTES];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-        let made = path.with_extension("new");
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&made)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&made, path)?;
-        if let Some(folder) = path.parent() {
-            fs::File::open(folder)?.sync_all()?;
+        match keyfile::create(path, &bytes) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Key::read(path),
+            made => made.map(|()| Key(bytes)),
         }
-        Ok(Key(bytes))
     }
 
     /// The code that only this rig can make.

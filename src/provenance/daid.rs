@@ -1,14 +1,11 @@
 //! Distributed Asset Identifiers:
 //! `daid:v1.0:<timestamp>:<agent_id>:<entity_type>:<entity_id>:<hash>`.
 
-use std::fmt::Write;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::canonical::{put, put_string};
+use super::canonical::put_string;
 
 /// Hex digits of the hash in an identifier.
 const HASH_DIGITS: usize = 16;
@@ -26,22 +23,22 @@ pub struct Parts<'a> {
     pub entity_id: &'a str,
     /// What happened to it.
     pub operation: &'a str,
-    /// More about it.
-    pub metadata: &'a Value,
+    /// More about it: canonical JSON.
+    pub metadata: &'a str,
     /// Identifiers that it follows from, in any order.
-    pub parents: &'a [String],
+    pub parents: &'a [&'a str],
 }
 
 impl Parts<'_> {
     /// What the hash is over.
     pub fn preimage(&self) -> String {
-        let mut parents: Vec<&String> = self.parents.iter().collect();
-        parents.sort();
-        let mut text = String::with_capacity(512);
+        let mut parents = self.parents.to_vec();
+        parents.sort_unstable();
+        let mut text = String::with_capacity(self.metadata.len() + 512);
         text.push_str("{\"entity_id\":");
         put_string(&mut text, self.entity_id);
         text.push_str(",\"metadata\":");
-        put(&mut text, self.metadata);
+        text.push_str(self.metadata);
         text.push_str(",\"operation\":");
         put_string(&mut text, self.operation);
         text.push_str(",\"parents\":[");
@@ -57,55 +54,75 @@ impl Parts<'_> {
 
     /// The identifier of a preimage.
     pub fn identifier(&self, preimage: &str) -> String {
-        let mut hash = hex(&Sha256::digest(preimage.as_bytes()));
-        hash.truncate(HASH_DIGITS);
-        format!(
-            "daid:v1.0:{}:{}:{}:{}:{hash}",
-            timestamp(self.at),
-            plain(self.agent_id),
-            plain(self.entity_type),
-            plain(self.entity_id),
-        )
+        let mut text = String::with_capacity(160);
+        text.push_str("daid:v1.0:");
+        put_timestamp(&mut text, self.at);
+        for part in [self.agent_id, self.entity_type, self.entity_id] {
+            text.push(':');
+            // The colon divides parts.
+            for (index, piece) in part.split(':').enumerate() {
+                if index > 0 {
+                    text.push('_');
+                }
+                text.push_str(piece);
+            }
+        }
+        text.push(':');
+        put_hex(&mut text, &Sha256::digest(preimage)[..HASH_DIGITS / 2]);
+        text
     }
-}
-
-/// A part without the colon that divides parts.
-fn plain(part: &str) -> String {
-    part.replace(':', "_")
 }
 
 /// `2025-01-01T12:00:00.123456+00:00`; the fraction is left out when it is zero.
 pub fn timestamp(at: Timestamp) -> String {
+    let mut text = String::with_capacity(32);
+    put_timestamp(&mut text, at);
+    text
+}
+
+fn put_timestamp(text: &mut String, at: Timestamp) {
     let utc = TimeZone::UTC.to_datetime(at);
     let (date, time) = (utc.date(), utc.time());
-    let mut text = format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-        date.year(),
-        date.month(),
-        date.day(),
-        time.hour(),
-        time.minute(),
-        time.second()
-    );
+    let mut put = |before: &str, number: i32, width: u32| {
+        text.push_str(before);
+        for power in (0..width).rev() {
+            text.push(char::from(b'0' + (number / 10i32.pow(power) % 10) as u8));
+        }
+    };
+    put("", date.year().into(), 4);
+    put("-", date.month().into(), 2);
+    put("-", date.day().into(), 2);
+    put("T", time.hour().into(), 2);
+    put(":", time.minute().into(), 2);
+    put(":", time.second().into(), 2);
     let micros = time.subsec_nanosecond() / 1000;
     if micros > 0 {
-        let _ = write!(text, ".{micros:06}");
+        put(".", micros, 6);
     }
-    text + "+00:00"
+    text.push_str("+00:00");
 }
 
 /// Bytes as lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
+    put_hex(&mut text, bytes);
     text
+}
+
+fn put_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    for byte in bytes {
+        text.push(DIGITS[usize::from(byte >> 4)]);
+        text.push(DIGITS[usize::from(byte & 15)]);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provenance::canonical::canonical;
     use serde_json::json;
 
     fn hash(parts: &Parts) -> String {
@@ -116,21 +133,20 @@ mod tests {
     #[test]
     fn the_vectors_of_the_wire() {
         let at: Timestamp = "2025-01-01T12:00:00.123456Z".parse().unwrap();
-        let metadata = json!({});
         let first = Parts {
             at,
             agent_id: "test-agent",
             entity_type: "composition",
             entity_id: "test-123",
             operation: "create",
-            metadata: &metadata,
+            metadata: "{}",
             parents: &[],
         };
         assert_eq!(
             first.identifier(&first.preimage()),
             "daid:v1.0:2025-01-01T12:00:00.123456+00:00:test-agent:composition:test-123:462a5efa7737fbea"
         );
-        let metadata = json!({"key": "C major"});
+        let metadata = canonical(&json!({"key": "C major"}));
         assert_eq!(
             hash(&Parts {
                 metadata: &metadata,
@@ -138,10 +154,10 @@ mod tests {
             }),
             "83dfd2b9ba53a1b6"
         );
-        let metadata = json!({
+        let metadata = canonical(&json!({
             "parameter_id": "wet_dry", "value": 0.75, "user_id": "user_789",
             "session_id": "session_abc", "track_id": "track_123",
-        });
+        }));
         let third = Parts {
             agent_id: "pi-rig-01",
             entity_type: "plugin_processing",
@@ -168,19 +184,17 @@ mod tests {
     #[test]
     fn parents_come_in_any_order() {
         let at = Timestamp::UNIX_EPOCH;
-        let metadata = json!({});
-        let of = |parents: &[String]| {
+        let of = |parents: &[&str]| {
             hash(&Parts {
                 at,
                 agent_id: "a",
                 entity_type: "track",
                 entity_id: "b",
                 operation: "c",
-                metadata: &metadata,
+                metadata: "{}",
                 parents,
             })
         };
-        let (x, y) = ("x".to_owned(), "y".to_owned());
-        assert_eq!(of(&[x.clone(), y.clone()]), of(&[y, x]));
+        assert_eq!(of(&["x", "y"]), of(&["y", "x"]));
     }
 }

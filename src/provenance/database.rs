@@ -16,7 +16,8 @@ pub const FILE: &str = "rigd.db";
 pub const KEY_FILE: &str = "rigd.key";
 
 /// What each version of the tables adds to the one before. Never edited, only added to.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE daid_events (
     row INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -91,13 +92,15 @@ CREATE TABLE journal (
 CREATE INDEX idx_journal_epoch ON journal (epoch);
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-"];
+",
+    "
+ALTER TABLE daid_head ADD COLUMN committed TEXT;
+DELETE FROM meta WHERE key = 'committed';
+",
+];
 
 /// What a write-ahead log is cut back to once its pages are in the database.
 const WAL_BYTES: i64 = 4 << 20;
-/// Names the newest commit in `meta`: run and number.
-pub const COMMITTED: &str = "committed";
-
 /// How long another process may hold the file.
 const BUSY: Duration = Duration::from_millis(500);
 
@@ -316,22 +319,6 @@ pub fn number(db: &Connection, key: &str) -> Result<Option<u64>, Unusable> {
         })
         .optional()?;
     Ok(value.and_then(|value| u64::try_from(value).ok()))
-}
-
-/// A text kept under a name.
-pub fn text(db: &Connection, key: &str) -> Result<Option<String>, Unusable> {
-    let value = db
-        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
-        .query_row([key], |row| row.get(0))
-        .optional()?;
-    Ok(value)
-}
-
-/// Keeps a text under a name.
-pub fn keep_text(db: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
-        .execute(params![key, value])?;
-    Ok(())
 }
 
 /// Keeps a number under a name.

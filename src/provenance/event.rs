@@ -7,19 +7,23 @@ use jiff::Timestamp;
 use rigd_rt::Kind;
 use serde_json::{Map, Value, json};
 
+use super::canonical::canonical;
 use crate::protocol::encode::mode_name;
-use crate::protocol::views::{Parameters, kind_name};
+use crate::protocol::views::{Parameters, kind_name, object};
 use crate::rig::state::builtin_path;
 use crate::rig::{Durable, Track, What};
 use crate::session::By;
+use crate::session::people::Person;
 
 /// What kind of thing an event is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntityType {
     /// A plugin.
     Plugin,
     /// A track.
     Track,
+    /// People.
+    Session,
     /// The rig as a whole.
     Configuration,
 }
@@ -30,6 +34,7 @@ impl EntityType {
         match self {
             EntityType::Plugin => "plugin_processing",
             EntityType::Track => "track",
+            EntityType::Session => "session",
             EntityType::Configuration => "configuration",
         }
     }
@@ -56,8 +61,29 @@ pub struct Event {
     pub monotonic_us: u64,
     /// The first frame computed with it; `None` with no engine running.
     pub applied_frame: Option<u64>,
-    /// What changed, and whose change it is.
-    pub metadata: Value,
+    /// What changed, and whose change it is: canonical JSON.
+    pub metadata: String,
+}
+
+/// Something about people, which is no change of the rig: it has no number of its own, and carries that of
+/// the newest change before it.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// `session.role`, …
+    pub operation: &'static str,
+    /// About whom.
+    pub subject: String,
+    /// No code, no token.
+    pub details: Value,
+    /// What is said of them from now on.
+    pub person: Option<Person>,
+}
+
+impl Notice {
+    /// The subject as the id of an entity, which may hold no colon.
+    pub fn entity_id(&self) -> String {
+        self.subject.replace(':', "_")
+    }
 }
 
 /// Where the rig as a whole is meant.
@@ -132,23 +158,20 @@ pub fn entity(what: &What) -> (EntityType, &str, Option<&str>) {
 }
 
 /// Who, where and what: the metadata of an event. `before` is the state before the change.
-pub fn metadata(what: &What, by: &By, before: &Durable) -> Value {
+pub fn metadata(what: &What, by: &By, before: &Durable) -> String {
     let (_, _, track_id) = entity(what);
     with_who(track_id, by, details(what, before))
 }
 
-/// Details with whose they are in front.
-pub fn with_who(track_id: Option<&str>, by: &By, details: Value) -> Value {
-    let mut map = Map::new();
+/// Details with whose they are, as canonical JSON.
+pub fn with_who(track_id: Option<&str>, by: &By, details: Value) -> String {
+    let mut map = object(details);
     if let Some(track_id) = track_id {
         map.insert("track_id".to_owned(), track_id.into());
     }
     map.insert("user_id".to_owned(), by.user_id.clone().into());
     map.insert("session_id".to_owned(), by.session_id.clone().into());
-    if let Value::Object(details) = details {
-        map.extend(details);
-    }
-    Value::Object(map)
+    canonical(&Value::Object(map))
 }
 
 fn parameters(kind: Kind, values: &[f64]) -> Value {

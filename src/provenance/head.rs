@@ -6,7 +6,7 @@
 //! wrong is noted in the checkpoint first, and stays there. The head's seal covers the checkpoint's, so
 //! neither can be taken away or put back alone. A whole folder put back as it once was cannot be told.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::chain::{GENESIS, Key};
 use super::database::Unusable;
@@ -64,6 +64,8 @@ pub struct Newest {
     pub chain: String,
     /// The head says the same, under its seal.
     pub is_sealed: bool,
+    /// What the seal of the next head covers besides.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 impl Ends {
@@ -75,36 +77,41 @@ impl Ends {
 
     /// Reads them.
     pub fn read(db: &Connection) -> Result<Ends, Unusable> {
-        let head = if has_table(db, "daid_head")? {
-            db.prepare_cached("SELECT rows, chain, seal FROM daid_head WHERE id = 1")?
-                .query_row([], |row| {
-                    Ok(Head {
-                        row: row.get(0)?,
-                        chain: row.get(1)?,
-                        seal: row.get(2)?,
-                    })
-                })
-                .optional()?
-        } else {
-            None
-        };
-        let checkpoint = if has_table(db, "daid_checkpoint")? {
-            db.prepare_cached(
-                "SELECT row, chain, first_bad, seal FROM daid_checkpoint WHERE id = 1",
-            )?
-            .query_row([], |row| {
-                Ok(Checkpoint {
-                    row: row.get(0)?,
-                    chain: row.get(1)?,
-                    first_bad: row.get(2)?,
-                    seal: row.get(3)?,
-                })
+        let head = prepared(
+            db,
+            "daid_head",
+            "SELECT rows, chain, seal FROM daid_head WHERE id = 1",
+        )?;
+        let read_head = |row: &Row<'_>| {
+            Ok(Head {
+                row: row.get(0)?,
+                chain: row.get(1)?,
+                seal: row.get(2)?,
             })
-            .optional()?
-        } else {
-            None
         };
-        Ok(Ends { head, checkpoint })
+        let checkpoint = prepared(
+            db,
+            "daid_checkpoint",
+            "SELECT row, chain, first_bad, seal FROM daid_checkpoint WHERE id = 1",
+        )?;
+        let read_checkpoint = |row: &Row<'_>| {
+            Ok(Checkpoint {
+                row: row.get(0)?,
+                chain: row.get(1)?,
+                first_bad: row.get(2)?,
+                seal: row.get(3)?,
+            })
+        };
+        Ok(Ends {
+            head: match head {
+                Some(mut query) => query.query_row([], read_head).optional()?,
+                None => None,
+            },
+            checkpoint: match checkpoint {
+                Some(mut query) => query.query_row([], read_checkpoint).optional()?,
+                None => None,
+            },
+        })
     }
 
     /// What the first row that is there must be linked to: number and hash of the row before it.
@@ -132,6 +139,19 @@ fn head_text(row: i64, chain: &str, checkpoint: Option<&Checkpoint>) -> String {
     match checkpoint {
         Some(checkpoint) => format!("rigd head {row} {chain} {}", checkpoint.seal),
         None => format!("rigd head {row} {chain}"),
+    }
+}
+
+/// A query of a table that somebody may have taken away.
+fn prepared<'a>(
+    db: &'a Connection,
+    table: &str,
+    sql: &str,
+) -> Result<Option<CachedStatement<'a>>, Unusable> {
+    match db.prepare_cached(sql) {
+        Ok(query) => Ok(Some(query)),
+        Err(_) if !has_table(db, table)? => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -164,6 +184,7 @@ fn newest(db: &Connection, ends: &Ends, key: &Key) -> Result<Newest, Unusable> {
         row: row.max(0) as u64,
         chain,
         is_sealed,
+        checkpoint: ends.checkpoint.clone(),
     })
 }
 
@@ -186,14 +207,14 @@ pub fn fault(db: &Connection, key: &Key) -> Result<Option<i64>, Unusable> {
 /// transaction that appends.
 pub fn settle(db: &Connection, key: &Key) -> Result<Newest, Unusable> {
     let ends = Ends::read(db)?;
-    let newest = newest(db, &ends, key)?;
+    let mut newest = newest(db, &ends, key)?;
     if newest.is_sealed {
         return Ok(newest);
     }
     if let Some(bad) = fault(db, key)? {
         log::error!("the log was changed by another hand: row {bad} is not as it was written");
         let (row, chain) = ends.beginning();
-        put_checkpoint(db, key, row, chain, Some(bad))?;
+        newest.checkpoint = Some(put_checkpoint(db, key, row, chain, Some(bad))?);
     }
     Ok(newest)
 }
@@ -205,7 +226,7 @@ pub fn put_checkpoint(
     row: i64,
     chain: &str,
     first_bad: Option<i64>,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Checkpoint> {
     let mut point = Checkpoint {
         row,
         chain: chain.to_owned(),
@@ -217,16 +238,39 @@ pub fn put_checkpoint(
         "INSERT OR REPLACE INTO daid_checkpoint (id, row, chain, first_bad, seal) VALUES (1, ?1, ?2, ?3, ?4)",
     )?
     .execute(params![row, chain, first_bad, point.seal])?;
-    Ok(())
+    Ok(point)
 }
 
 /// Seals the newest row.
-pub fn put(db: &Connection, key: &Key, row: u64, chain: &str) -> Result<(), Unusable> {
-    let checkpoint = Ends::read(db)?.checkpoint;
-    let seal = key.seal(&head_text(row as i64, chain, checkpoint.as_ref()));
+pub fn put(
+    db: &Connection,
+    key: &Key,
+    row: u64,
+    chain: &str,
+    checkpoint: Option<&Checkpoint>,
+) -> rusqlite::Result<()> {
+    let seal = key.seal(&head_text(row as i64, chain, checkpoint));
     db.prepare_cached(
-        "INSERT OR REPLACE INTO daid_head (id, rows, chain, seal) VALUES (1, ?1, ?2, ?3)",
+        "INSERT INTO daid_head (id, rows, chain, seal) VALUES (1, ?1, ?2, ?3)
+         ON CONFLICT (id) DO UPDATE SET rows = ?1, chain = ?2, seal = ?3",
     )?
     .execute(params![row as i64, chain, seal])?;
+    Ok(())
+}
+
+/// The name of the newest commit: run and number. Beside the head because every commit touches that.
+pub fn committed(db: &Connection) -> Result<Option<String>, Unusable> {
+    // A database of the first version that cannot be written, and so not brought up to date, has none.
+    let Ok(mut query) = db.prepare_cached("SELECT committed FROM daid_head WHERE id = 1") else {
+        return Ok(None);
+    };
+    let name = query.query_row([], |row| row.get(0)).optional()?;
+    Ok(name.flatten())
+}
+
+/// Names the newest commit.
+pub fn put_committed(db: &Connection, name: &str) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE daid_head SET committed = ?1 WHERE id = 1")?
+        .execute([name])?;
     Ok(())
 }

@@ -13,7 +13,7 @@
 //! | `prune.rs` | what becomes of old rows |
 //! | `verify.rs` | is the log as it was written? |
 //! | `database.rs` | the file and its tables |
-//! | `writer.rs` | the append thread |
+//! | `writer.rs`, `commit.rs` | the append thread; what is in one commit |
 //! | `query.rs`, `reader.rs` | questions to the log; the thread that answers them |
 //! | `commands.rs`, `legacy.rs` | `rigd log`; `rigd import-legacy` |
 //!
@@ -23,6 +23,7 @@
 pub mod canonical;
 pub mod chain;
 pub mod commands;
+pub mod commit;
 pub mod daid;
 pub mod database;
 pub mod event;
@@ -52,12 +53,14 @@ use crate::cli::Failure;
 use crate::rig::{Change, Durable, What};
 use crate::session::By;
 use chain::Key;
+use commit::Batch;
 use database::Unusable;
+use event::Notice;
 use journal::{Group, Stage};
 use query::Ask;
 use reader::{Answer, Reader};
-use recorder::{Circumstances, Recorder};
-use writer::{Batch, Health, Run, Writer};
+use recorder::{Circumstances, Recorder, Taken};
+use writer::{Health, Run, Writer};
 
 /// What nobody waits for is handed over so long after it was closed, at most.
 const COMMIT_EVERY: Duration = Duration::from_millis(50);
@@ -212,7 +215,7 @@ fn take(db: &Connection, key: &Key, opened: &mut Opened) -> Result<Option<String
     opened.seq = database::number(db, SEQ_MARK)?.unwrap_or(0);
     let loaded = database::load(db)?;
     let bad = head::fault(db, key)?;
-    let committed = database::text(db, database::COMMITTED)?;
+    let committed = head::committed(db)?;
     take_state(loaded, opened);
     opened.troubles.extend(bad.map(|row| {
         format!(
@@ -275,9 +278,8 @@ impl Opened {
                     }
                     if !is_writable {
                         // Not before the disk takes this can anyone say that it is well.
-                        let entries = Vec::new();
                         let _ = writer.offer(Box::new(Batch {
-                            entries,
+                            taken: Taken::default(),
                             journal: Vec::new(),
                             stage: None,
                             seq_mark,
@@ -348,6 +350,20 @@ impl Log {
         ticket
     }
 
+    /// Records something about people. The ticket as of [`Log::record`].
+    pub fn record_notice(
+        &mut self,
+        notice: Notice,
+        by: &Arc<By>,
+        how: Circumstances,
+    ) -> Option<u64> {
+        let ticket = self.recorder.record_notice(notice, self.seq, by, how);
+        if let Some(ticket) = ticket.filter(|_| how.is_awaited) {
+            self.wanted = ticket;
+        }
+        ticket
+    }
+
     /// An engine is there: what it is told from now on goes into the journal. The journal of a run ends
     /// where its engine does.
     pub fn stage(&mut self, format: &Format, pool_samples: u64) {
@@ -393,7 +409,7 @@ impl Log {
 
     fn batch(&mut self, now: Duration, seq_mark: u64) -> Box<Batch> {
         Box::new(Batch {
-            entries: self.recorder.take(Timestamp::now(), now),
+            taken: self.recorder.take(Timestamp::now(), now),
             journal: std::mem::take(&mut self.journal),
             stage: self.stage.clone(),
             seq_mark,

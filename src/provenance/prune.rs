@@ -196,8 +196,8 @@ fn prune_events(
     // What was found wrong, now or once, does not go with the rows.
     let known = ends.checkpoint.as_ref().and_then(|point| point.first_bad);
     let first_bad = known.into_iter().chain(walk.first_bad).min();
-    head::put_checkpoint(db, key, walk.row, &walk.chain, first_bad)?;
-    head::put(db, key, head.row as u64, &head.chain)?;
+    let point = head::put_checkpoint(db, key, walk.row, &walk.chain, first_bad)?;
+    head::put(db, key, head.row as u64, &head.chain, Some(&point))?;
     Ok(gone)
 }
 
@@ -281,8 +281,9 @@ mod tests {
         db.execute("INSERT OR REPLACE INTO state VALUES ('tracks', '[]')", [])
             .unwrap();
         let mut chain = chain.to_owned();
+        let mut inserter = Record::inserter(db).unwrap();
         for row in before + 1..=before + rows {
-            let metadata = json!({"changes": {"pan": {"from": row, "to": 0.1}}});
+            let metadata = json!({"changes": {"pan": {"from": row, "to": 0.1}}}).to_string();
             let parts = Parts {
                 at: day(row),
                 agent_id: "rigd",
@@ -298,7 +299,7 @@ mod tests {
                 id: parts.identifier(&preimage),
                 user_id: "ana".to_owned(),
                 action: "track.update".to_owned(),
-                details: metadata.to_string(),
+                details: metadata.clone(),
                 timestamp: timestamp(day(row)),
                 seq_first: row,
                 seq_last: row,
@@ -316,10 +317,12 @@ mod tests {
                 chain: String::new(),
             };
             record.chain = record.link_to(&chain);
-            record.insert(db).unwrap();
+            record.insert(&mut inserter).unwrap();
             chain = record.chain;
         }
-        head::put(db, key, (before + rows) as u64, &chain).unwrap();
+        let ends = Ends::read(db).unwrap();
+        let newest = (before + rows) as u64;
+        head::put(db, key, newest, &chain, ends.checkpoint.as_ref()).unwrap();
         whole.commit().unwrap();
     }
 

@@ -5,12 +5,12 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{CachedStatement, Connection, Row, params};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::canonical::put_string;
+use super::canonical::{canonical, put_string};
 use super::chain::link;
 use super::daid::Parts;
 
@@ -20,7 +20,7 @@ pub const COLUMNS: &str = "row, id, user_id, action, details, timestamp, seq_fir
      preimage, chain";
 
 /// A row, as it is in the database.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "the columns of wire.md section 6")]
 pub struct Record {
     /// Its number; the first is 1.
@@ -92,15 +92,17 @@ impl Record {
         })
     }
 
+    /// What [`Record::insert`] wants.
+    pub fn inserter(db: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+        db.prepare_cached(&format!(
+            "INSERT INTO daid_events ({COLUMNS})
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
+        ))
+    }
+
     /// Writes it.
-    pub fn insert(&self, db: &Connection) -> rusqlite::Result<()> {
-        db.prepare_cached(
-            "INSERT INTO daid_events (row, id, user_id, action, details, timestamp, seq_first, seq_last,
-             epoch, monotonic_us, applied_frame, entity_type, entity_id, session_id, role, verified,
-             address, parents, preimage, chain)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
-        )?
-        .execute(params![
+    pub fn insert(&self, inserter: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
+        inserter.execute(params![
             self.row,
             self.id,
             self.user_id,
@@ -129,7 +131,7 @@ impl Record {
     /// the hash itself, in the order of the table.
     pub fn link_to(&self, before: &str) -> String {
         // The canonical JSON of a list of the columns.
-        let mut text = String::with_capacity(2 * (self.details.len() + self.preimage.len()) + 512);
+        let mut text = String::with_capacity(2 * (self.details.len() + self.preimage.len()) + 1024);
         let number = |text: &mut String, number: i64| {
             let _ = write!(text, "{number},");
         };
@@ -175,13 +177,14 @@ impl Record {
         let Ok(at) = self.timestamp.parse::<Timestamp>() else {
             return false;
         };
+        let parents: Vec<&str> = parents.iter().map(String::as_str).collect();
         let parts = Parts {
             at,
             agent_id: agent_of(&self.id).unwrap_or_default(),
             entity_type: &self.entity_type,
             entity_id: &self.entity_id,
             operation: &self.action,
-            metadata: &metadata,
+            metadata: &canonical(&metadata),
             parents: &parents,
         };
         self.preimage == parts.preimage() && self.id == parts.identifier(&self.preimage)
@@ -240,7 +243,6 @@ impl Serialize for Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provenance::canonical::canonical;
     use serde_json::json;
 
     #[test]

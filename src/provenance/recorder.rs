@@ -1,22 +1,25 @@
-//! Changes → entries for the log: events, with the rows of the state that they changed. Pure: time is
+//! Changes → what the log is to take: events, and the rows of the state that they changed. Pure: time is
 //! passed in. Knows the state as the log has it, and follows it by the changes alone.
 //!
 //! Changes of one user to one plugin's parameters are one event for each gesture: it ends 100 ms after
 //! its last change, after 2 s at most, at a change whose durability somebody waits for, or when
 //! anything else happens to that plugin.
 //!
-//! Entries wait in a queue of at most [`WAITING_MAX`]. When it is full (the disk does not keep up),
-//! gestures stay open for longer, and past that entries are lost: what they changed is still in the
+//! Events wait in a queue of at most [`WAITING_MAX`]. When it is full (the disk does not keep up),
+//! gestures stay open for longer, and past that events are lost: what they changed is still in the
 //! state, which is written whole when there is room again, with an event that names the gap.
+//!
+//! Of the state only the parts that changed are remembered: what is written of them is how they are when
+//! they are taken, however often they changed before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::event::{self, EntityType, Event, RIG};
+use super::event::{self, EntityType, Event, Notice, RIG};
 use super::rows::Row;
 use crate::rig::durable::Part;
 use crate::rig::state::parameter;
@@ -27,20 +30,40 @@ use crate::session::By;
 const PAUSE: Duration = Duration::from_millis(100);
 /// And so long after its first.
 const GESTURE_MAX: Duration = Duration::from_secs(2);
-/// Entries that wait for the disk.
+/// Events that wait for the disk.
 pub const WAITING_MAX: usize = 4096;
 
-/// What goes to the log at once: an event and what it changed.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Its number in the queue; increasing.
+/// What goes to the log at once.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    /// What was recorded under this ticket, and before it, is in here or went before.
     pub ticket: u64,
-    /// What happened.
-    pub event: Option<Event>,
-    /// The state after it.
-    pub rows: Vec<Row>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// What of the state is another after that.
+    pub rows: Vec<Touched>,
     /// The rows are the whole state: all others go.
     pub is_everything: bool,
+}
+
+/// A row of the state, and what made it so.
+#[derive(Clone, Debug)]
+pub struct Touched {
+    /// As it is now.
+    pub row: Row,
+    /// Whose doing that is.
+    pub touch: Touch,
+}
+
+/// Which events of [`Taken::events`] changed a part of the state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Touch {
+    /// The first one, since the part was made anew if it was.
+    pub first: Option<usize>,
+    /// The last one.
+    pub last: Option<usize>,
+    /// The part that was there before has gone.
+    pub is_anew: bool,
 }
 
 /// How a change fared.
@@ -76,7 +99,7 @@ impl Gesture {
     }
 }
 
-/// Entries that could not be kept.
+/// Events that could not be kept.
 #[derive(Debug)]
 struct Gap {
     seq_first: u64,
@@ -95,7 +118,9 @@ pub struct Recorder {
     keeps_events: bool,
     /// By plugin.
     gestures: HashMap<String, Gesture>,
-    waiting: VecDeque<Entry>,
+    waiting: Vec<Event>,
+    touched: BTreeMap<Part, Touch>,
+    is_everything: bool,
     ticket: u64,
     gap: Option<Gap>,
     rig: Arc<By>,
@@ -108,7 +133,9 @@ impl Recorder {
             state,
             keeps_events,
             gestures: HashMap::new(),
-            waiting: VecDeque::new(),
+            waiting: Vec::new(),
+            touched: BTreeMap::new(),
+            is_everything: false,
             ticket: 0,
             gap: None,
             rig: Arc::new(By::rig()),
@@ -120,17 +147,10 @@ impl Recorder {
         &self.state
     }
 
-    /// Puts the whole state into the queue: the first thing that a new log gets.
+    /// Lets the whole state be written: the first thing that a new log gets.
     pub fn record_everything(&mut self) {
-        let parts = self.state.parts();
-        let rows = parts
-            .iter()
-            .map(|part| Row::of(part, &self.state))
-            .collect();
-        self.push(None, rows);
-        if let Some(entry) = self.waiting.back_mut() {
-            entry.is_everything = true;
-        }
+        self.ticket += 1;
+        self.is_everything = true;
     }
 
     /// Records one change. Returns the ticket that covers it, once what it belongs to is closed: at
@@ -175,12 +195,41 @@ impl Recorder {
             applied_frame: how.applied_frame,
             metadata: event::metadata(&change.what, by, &self.state),
         };
-        let parts: BTreeSet<Part> = self.state.follow(&change.what).into_iter().collect();
-        let rows = parts
-            .iter()
-            .map(|part| Row::of(part, &self.state))
-            .collect();
-        self.push(Some(event), rows).then_some(self.ticket)
+        let parts = self.state.follow(&change.what);
+        self.push(event, parts).then_some(self.ticket)
+    }
+
+    /// Records something about people, and keeps what is said of them. The ticket says when it is on disk;
+    /// `None`: there was no room.
+    pub fn record_notice(
+        &mut self,
+        notice: Notice,
+        seq: u64,
+        by: &Arc<By>,
+        how: Circumstances,
+    ) -> Option<u64> {
+        let mut details = json!({ "subject": notice.subject });
+        if let (Value::Object(all), Value::Object(more)) = (&mut details, &notice.details) {
+            all.extend(more.clone());
+        }
+        let event = Event {
+            operation: notice.operation,
+            entity_type: EntityType::Session,
+            entity_id: notice.entity_id(),
+            by: Arc::clone(by),
+            seq_first: seq,
+            seq_last: seq,
+            at: how.at,
+            monotonic_us: how.now.as_micros() as u64,
+            applied_frame: how.applied_frame,
+            metadata: event::with_who(None, by, details),
+        };
+        let mut parts = Vec::new();
+        if let Some(person) = notice.person {
+            parts.push(Part::Person(notice.subject.clone()));
+            self.state.people.put(notice.subject, person);
+        }
+        self.push(event, parts).then_some(self.ticket)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one change")]
@@ -270,34 +319,39 @@ impl Recorder {
             metadata: event::with_who(Some(&gesture.track_id), &gesture.by, details),
             by: gesture.by,
         };
-        let rows = vec![Row::of(&Part::Plugin(plugin_id.to_owned()), &self.state)];
-        self.push(Some(event), rows)
+        self.push(event, vec![Part::Plugin(plugin_id.to_owned())])
     }
 
     /// Says whether there was room.
-    fn push(&mut self, event: Option<Event>, rows: Vec<Row>) -> bool {
+    fn push(&mut self, event: Event, parts: Vec<Part>) -> bool {
         self.ticket += 1;
-        if self.waiting.len() >= WAITING_MAX {
-            let (seq_first, seq_last) = event.map_or((0, 0), |e| (e.seq_first, e.seq_last));
+        let has_room = !self.keeps_events || self.waiting.len() < WAITING_MAX;
+        let index = (self.keeps_events && has_room).then_some(self.waiting.len());
+        for part in parts {
+            let is_gone = matches!(&part, Part::Plugin(id) if self.state.plugin(id).is_none());
+            let touch = self.touched.entry(part).or_default();
+            touch.last = index;
+            if is_gone {
+                (touch.first, touch.is_anew) = (None, true);
+            } else if touch.first.is_none() {
+                touch.first = index;
+            }
+        }
+        if !has_room {
             let gap = self.gap.get_or_insert(Gap {
-                seq_first,
-                seq_last,
+                seq_first: event.seq_first,
+                seq_last: event.seq_last,
                 events: 0,
                 reason: NOT_TAKEN,
             });
             // A gesture may have begun before others that were lost earlier.
-            gap.seq_first = gap.seq_first.min(seq_first);
-            gap.seq_last = gap.seq_last.max(seq_last);
+            gap.seq_first = gap.seq_first.min(event.seq_first);
+            gap.seq_last = gap.seq_last.max(event.seq_last);
             gap.events += 1;
-            return false;
+        } else if self.keeps_events {
+            self.waiting.push(event);
         }
-        self.waiting.push_back(Entry {
-            ticket: self.ticket,
-            event: event.filter(|_| self.keeps_events),
-            rows,
-            is_everything: false,
-        });
-        true
+        has_room
     }
 
     /// The database is not the one that the log was in: what is to be known of it is that there is a gap
@@ -344,7 +398,10 @@ impl Recorder {
 
     /// Whether anything waits.
     pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty() || self.gap.is_some()
+        !self.waiting.is_empty()
+            || !self.touched.is_empty()
+            || self.is_everything
+            || self.gap.is_some()
     }
 
     /// The newest ticket given out.
@@ -353,37 +410,49 @@ impl Recorder {
     }
 
     /// Takes everything that waits, in order; behind a gap, what it is and the whole state.
-    pub fn take(&mut self, at: Timestamp, now: Duration) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = std::mem::take(&mut self.waiting).into();
+    pub fn take(&mut self, at: Timestamp, now: Duration) -> Taken {
+        let mut events = std::mem::take(&mut self.waiting);
+        let mut touched = std::mem::take(&mut self.touched);
+        let mut is_everything = std::mem::take(&mut self.is_everything);
         if let Some(gap) = self.gap.take() {
-            let details: Value = json!({
-                "events": gap.events, "seq_first": gap.seq_first, "seq_last": gap.seq_last,
-                "reason": gap.reason,
-            });
-            let event = Event {
-                operation: "rig.gap",
-                entity_type: EntityType::Configuration,
-                entity_id: RIG.to_owned(),
-                seq_first: gap.seq_first,
-                seq_last: gap.seq_last,
-                at,
-                monotonic_us: now.as_micros() as u64,
-                applied_frame: None,
-                metadata: event::with_who(None, &self.rig, details),
-                by: Arc::clone(&self.rig),
-            };
-            let parts = self.state.parts();
-            let rows = parts
-                .iter()
-                .map(|part| Row::of(part, &self.state))
-                .collect();
-            entries.push(Entry {
-                ticket: self.ticket,
-                event: self.keeps_events.then_some(event),
-                rows,
-                is_everything: true,
-            });
+            is_everything = true;
+            events.extend(self.keeps_events.then(|| self.gap_event(&gap, at, now)));
         }
-        entries
+        if is_everything {
+            let whose = |part: Part| {
+                let touch = touched.get(&part).copied().unwrap_or_default();
+                (part, touch)
+            };
+            touched = self.state.parts().into_iter().map(whose).collect();
+        }
+        let row = |(part, touch): (Part, Touch)| Touched {
+            row: Row::of(&part, &self.state),
+            touch,
+        };
+        Taken {
+            ticket: self.ticket,
+            events,
+            rows: touched.into_iter().map(row).collect(),
+            is_everything,
+        }
+    }
+
+    fn gap_event(&self, gap: &Gap, at: Timestamp, now: Duration) -> Event {
+        let details: Value = json!({
+            "events": gap.events, "seq_first": gap.seq_first, "seq_last": gap.seq_last,
+            "reason": gap.reason,
+        });
+        Event {
+            operation: "rig.gap",
+            entity_type: EntityType::Configuration,
+            entity_id: RIG.to_owned(),
+            seq_first: gap.seq_first,
+            seq_last: gap.seq_last,
+            at,
+            monotonic_us: now.as_micros() as u64,
+            applied_frame: None,
+            metadata: event::with_who(None, &self.rig, details),
+            by: Arc::clone(&self.rig),
+        }
     }
 }

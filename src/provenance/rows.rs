@@ -12,6 +12,8 @@ use crate::rig::chain::{Chain, Link};
 use crate::rig::durable::Part;
 use crate::rig::state::{builtin_path, defaults, parameter};
 use crate::rig::{Durable, Plugin, Track};
+use crate::session::Role;
+use crate::session::people::Person;
 
 /// One row to write (or, with no value, to delete).
 #[derive(Clone, Debug, PartialEq)]
@@ -55,24 +57,9 @@ const MADE: &str = "plugins_made";
 const TRACK: &str = "track/";
 const PRESET: &str = "preset/";
 const CHAIN: &str = "chain/";
+const PERSON: &str = "person/";
 
 impl Row {
-    /// Which row it is: its table and its key.
-    pub fn name(&self) -> (bool, &str) {
-        match self {
-            Row::State { key, .. } => (false, key),
-            Row::Plugin { id, .. } => (true, id),
-        }
-    }
-
-    /// Whether it takes the row away.
-    pub fn is_deletion(&self) -> bool {
-        match self {
-            Row::State { value, .. } => value.is_none(),
-            Row::Plugin { columns, .. } => columns.is_none(),
-        }
-    }
-
     /// A part of the state, as it is.
     pub fn of(part: &Part, state: &Durable) -> Row {
         let row = |key: String, value: Option<Value>| Row::State {
@@ -107,6 +94,10 @@ impl Row {
                 PANIC.to_owned(),
                 state.panic.map(|mode| mode_name(mode).into()),
             ),
+            Part::Person(id) => {
+                let person = state.people.get(id).map(person_value);
+                row(format!("{PERSON}{id}"), person)
+            }
             Part::Made => row(MADE.to_owned(), Some(state.plugins_made.into())),
         }
     }
@@ -162,6 +153,32 @@ fn chain_value(chain: &Chain) -> Value {
     })
 }
 
+fn person_value(person: &Person) -> Value {
+    let role = person.role.as_ref();
+    json!({
+        "generation": person.generation,
+        "good_from": person.good_from,
+        "role": role.map(|(role, _)| role.name()),
+        "tracks": role.map(|(_, tracks)| tracks),
+    })
+}
+
+/// What `person/…` holds, if it can be read.
+fn load_person(value: &Value) -> Option<Person> {
+    let role = match value["role"].as_str() {
+        Some(name) => Some((
+            Role::from_name(name)?,
+            serde_json::from_value(value["tracks"].clone()).ok()?,
+        )),
+        None => None,
+    };
+    Some(Person {
+        generation: value["generation"].as_u64()?,
+        good_from: value["good_from"].as_u64()?,
+        role,
+    })
+}
+
 fn kind_of(path: &str) -> Option<Kind> {
     Kind::ALL
         .into_iter()
@@ -214,6 +231,12 @@ pub fn load(
                     durable.presets.keep(kind, name, values);
                 }
                 None => left_out.push(format!("preset {name} of {kind}")),
+            }
+        }
+        if let Some(id) = key.strip_prefix(PERSON) {
+            match load_person(&value(key)) {
+                Some(person) => durable.people.put(id.to_owned(), person),
+                None => left_out.push(format!("what was said of {id}")),
             }
         }
         if let Some(name) = key.strip_prefix(CHAIN) {

@@ -1,7 +1,6 @@
 //! The append thread: the only one that writes to the database. It takes one batch at a time and
 //! commits it, synced; a batch that the disk does not take is tried again until it does.
 
-use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -9,28 +8,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
-use serde_json::json;
+use rusqlite::Connection;
 use tokio::sync::Notify;
 
-use super::SEQ_MARK;
 use super::chain::Key;
-use super::daid::{Parts, timestamp};
+use super::commit::{Batch, Committer};
 use super::database::{self, Unusable};
-use super::event::Event;
 use super::head;
-use super::journal::{self, Group, Stage};
 use super::prune::{Pruner, Retention};
-use super::record::Record;
-use super::recorder::Entry;
-use super::rows::Row;
 
 /// A disk that refused a batch is asked again after so long.
 const RETRY: Duration = Duration::from_millis(200);
 /// Damaged databases that are set aside in one run; behind that the disk counts as dead.
 const SET_ASIDE_MAX: u32 = 3;
-/// Entities whose newest event is remembered.
-const PARENTS_MAX: usize = 4096;
 
 /// What the writer says of itself. Any thread.
 #[derive(Default)]
@@ -89,18 +79,6 @@ impl Health {
     }
 }
 
-/// What is committed together.
-pub struct Batch {
-    /// In order.
-    pub entries: Vec<Entry>,
-    /// In order.
-    pub journal: Vec<Group>,
-    /// What the run is played on, once an engine is there.
-    pub stage: Option<Stage>,
-    /// Numbers up to this one are reserved: no later run uses them.
-    pub seq_mark: u64,
-}
-
 /// Names this run of this rig in every row.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -139,9 +117,8 @@ impl Writer {
             committed,
             batches: 0,
             set_aside: 0,
-            parents: HashMap::new(),
             pruner: Pruner::new(run.retention),
-            run,
+            committer: Committer::new(&run.agent_id, &run.epoch),
             health: Arc::clone(&health),
         };
         let thread = std::thread::Builder::new()
@@ -198,7 +175,7 @@ struct Appender {
     db: Option<Connection>,
     path: PathBuf,
     key: Key,
-    run: Run,
+    committer: Committer,
     /// The newest commit that is known to be in the database.
     committed: Option<String>,
     /// The database holds what is known to be in it, and nothing else.
@@ -207,8 +184,6 @@ struct Appender {
     batches: u64,
     /// Damaged databases in this run.
     set_aside: u32,
-    /// Entity → its newest event.
-    parents: HashMap<String, String>,
     pruner: Pruner,
     health: Arc<Health>,
 }
@@ -221,19 +196,20 @@ impl Appender {
             if kept == Some(Kept::Events) {
                 self.health.wants_everything.store(true, Ordering::Release);
             }
-            if let Some(last) = batch.entries.last().filter(|_| kept == Some(Kept::Whole)) {
-                self.health.synced.store(last.ticket, Ordering::Release);
+            if kept == Some(Kept::Whole) {
+                let ticket = batch.taken.ticket;
+                self.health.synced.fetch_max(ticket, Ordering::Release);
             }
             self.health.busy.store(false, Ordering::Release);
             self.health.news.notify_one();
-            self.prune(batch.entries.len());
+            self.prune(batch.taken.events.len());
         }
     }
 
     /// Lets old rows go. What cannot go now goes later.
     fn prune(&mut self, events: usize) {
         let Some(db) = &self.db else { return };
-        let epoch = &self.run.epoch;
+        let epoch = self.committer.epoch();
         if let Err(error) = self.pruner.after_commit(events, db, &self.key, epoch) {
             log::warn!("the log's oldest rows could not be pruned, and are later: {error}");
             self.db = None;
@@ -260,9 +236,8 @@ impl Appender {
                         log::error!("the log cannot be written, and is tried again: {reason}");
                     }
                     self.health.set_trouble(Some(reason));
-                    // Nothing can be trusted of it; the parents may be of events that are not there, and
-                    // what was refused may be on disk all the same.
-                    self.parents.clear();
+                    // Nothing can be trusted of it; what was refused may be on disk all the same.
+                    self.committer.forget();
                     self.db = None;
                     self.is_certain = false;
                     // Once may be what the connection had in memory.
@@ -307,10 +282,10 @@ impl Appender {
 
     fn write(&mut self, db: &Connection, batch: &Batch) -> Result<Kept, Unusable> {
         let whole = db.unchecked_transaction()?;
-        let name = format!("{} {}", self.run.epoch, self.batches);
+        let name = format!("{} {}", self.committer.epoch(), self.batches);
         let mut kept = Kept::Whole;
         if !self.is_certain {
-            let found = database::text(db, database::COMMITTED)?;
+            let found = head::committed(db)?;
             if found.as_ref() == Some(&name) {
                 // The disk took it when it said that it had not.
                 self.is_certain = true;
@@ -321,211 +296,24 @@ impl Appender {
                 kept = Kept::Events;
             }
         }
-        let newest = head::settle(db, &self.key)?;
-        let (mut rows, mut chain) = (newest.row, newest.chain);
-        let mut needed = needed(&batch.entries).into_iter();
-        for entry in &batch.entries {
-            let written = match &entry.event {
-                Some(event) => {
-                    rows += 1;
-                    Some(self.append(db, event, rows, &mut chain)?)
-                }
-                None => None,
-            };
-            if entry.is_everything {
-                delete_others(db, &entry.rows)?;
-            } else if kept == Kept::Events {
-                needed.by_ref().take(entry.rows.len()).for_each(drop);
-                continue;
-            }
-            for row in &entry.rows {
-                if needed.next() == Some(true) {
-                    put(db, row, written.as_ref())?;
-                }
-            }
-        }
-        if rows > newest.row || !newest.is_sealed {
-            head::put(db, &self.key, rows, &chain)?;
-        }
-        if let Some(stage) = &batch.stage {
-            journal::put_stage(db, stage)?;
-        }
-        for group in &batch.journal {
-            journal::append(db, &self.run.epoch, group)?;
-        }
-        database::keep_number(db, SEQ_MARK, batch.seq_mark)?;
-        database::keep_text(db, database::COMMITTED, &name)?;
+        let is_own = kept == Kept::Whole;
+        self.committer.write(db, &self.key, batch, is_own)?;
+        head::put_committed(db, &name)?;
         whole.commit()?;
         self.committed = Some(name);
         self.is_certain = true;
         Ok(kept)
     }
-
-    /// Writes one event as row number `row`.
-    fn append(
-        &mut self,
-        db: &Connection,
-        event: &Event,
-        row: u64,
-        chain: &mut String,
-    ) -> Result<Record, Unusable> {
-        let entity = format!("{}\n{}", event.entity_type.name(), event.entity_id);
-        let parents: Vec<String> = match self.parents.get(&entity) {
-            Some(parent) => vec![parent.clone()],
-            None => newest_of(db, event)?.into_iter().collect(),
-        };
-        let parts = Parts {
-            at: event.at,
-            agent_id: &self.run.agent_id,
-            entity_type: event.entity_type.name(),
-            entity_id: &event.entity_id,
-            operation: event.operation,
-            metadata: &event.metadata,
-            parents: &parents,
-        };
-        let preimage = parts.preimage();
-        let id = parts.identifier(&preimage);
-        let mut record = Record {
-            row: row as i64,
-            id,
-            user_id: event.by.user_id.clone(),
-            action: event.operation.to_owned(),
-            details: event.metadata.to_string(),
-            timestamp: timestamp(event.at),
-            seq_first: event.seq_first as i64,
-            seq_last: event.seq_last as i64,
-            epoch: self.run.epoch.clone(),
-            monotonic_us: event.monotonic_us as i64,
-            applied_frame: event.applied_frame.map(|frame| frame as i64),
-            entity_type: event.entity_type.name().to_owned(),
-            entity_id: event.entity_id.clone(),
-            session_id: event.by.session_id.clone(),
-            role: event.by.role.name().to_owned(),
-            verified: event.by.verified,
-            address: event.by.address.to_string(),
-            parents: json!(parents).to_string(),
-            preimage,
-            chain: String::new(),
-        };
-        record.chain = record.link_to(chain);
-        record.insert(db)?;
-        chain.clone_from(&record.chain);
-        if self.parents.len() >= PARENTS_MAX {
-            self.parents.clear();
-        }
-        self.parents.insert(entity, record.id.clone());
-        Ok(record)
-    }
-}
-
-fn newest_of(db: &Connection, event: &Event) -> Result<Option<String>, Unusable> {
-    let newest = db
-        .prepare_cached(
-            "SELECT id FROM daid_events WHERE entity_id = ?1 AND entity_type = ?2
-             ORDER BY row DESC LIMIT 1",
-        )?
-        .query_row(params![event.entity_id, event.entity_type.name()], |row| {
-            row.get(0)
-        })
-        .optional()?;
-    Ok(newest)
-}
-
-/// What is not among the rows of a whole state goes. Rows of an older system stay.
-fn delete_others(db: &Connection, rows: &[Row]) -> rusqlite::Result<()> {
-    db.execute("DELETE FROM state", [])?;
-    let mut query = db.prepare(
-        "SELECT id FROM plugin_configurations
-         WHERE is_legacy = 0 AND track_id IS NOT NULL AND plugin_path IS NOT NULL",
-    )?;
-    let present: Vec<String> = query
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for id in present {
-        let is_wanted = |row: &Row| matches!(row, Row::Plugin { id: wanted, .. } if *wanted == id);
-        if !rows.iter().any(is_wanted) {
-            db.execute("DELETE FROM plugin_configurations WHERE id = ?1", [&id])?;
-        }
-    }
-    Ok(())
-}
-
-/// Which rows of the state have to be written, in order: of several for one thing the last says how it is
-/// after all of them. The first of a plugin counts too: it says who made it.
-fn needed(entries: &[Entry]) -> Vec<bool> {
-    let rows: Vec<&Row> = entries.iter().flat_map(|entry| &entry.rows).collect();
-    let mut later = HashSet::new();
-    let mut needed: Vec<bool> = rows
-        .iter()
-        .rev()
-        .map(|row| later.insert(row.name()) || row.is_deletion())
-        .collect();
-    needed.reverse();
-    let mut earlier = HashSet::new();
-    for (row, needed) in rows.iter().zip(&mut needed) {
-        if row.is_deletion() {
-            earlier.remove(&row.name());
-        } else {
-            *needed |= earlier.insert(row.name());
-        }
-    }
-    needed
-}
-
-/// Writes a row of the state. `event`: the one that changed it.
-fn put(db: &Connection, row: &Row, event: Option<&Record>) -> rusqlite::Result<()> {
-    match row {
-        Row::State {
-            key,
-            value: Some(value),
-        } => db
-            .prepare_cached("INSERT OR REPLACE INTO state (key, value) VALUES (?1, ?2)")?
-            .execute(params![key, value])?,
-        Row::State { key, value: None } => db
-            .prepare_cached("DELETE FROM state WHERE key = ?1")?
-            .execute([key])?,
-        Row::Plugin {
-            id,
-            columns: Some(columns),
-        } => {
-            let session = event.map(|event| &event.session_id);
-            let user = event.map(|event| &event.user_id);
-            let at = event.map(|event| &event.timestamp);
-            let daid = event.map(|event| &event.id);
-            db.prepare_cached(
-                "INSERT INTO plugin_configurations (id, track_id, name, plugin_path, bypassed, parameters,
-                 substituted_for, session_id, created_by, created_at, updated_at, daid_id)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11)
-                 ON CONFLICT (id) DO UPDATE SET track_id = ?2, name = ?3, plugin_path = ?4, bypassed = ?5,
-                 parameters = ?6, substituted_for = ?7, is_legacy = 0, session_id = coalesce(?8, session_id),
-                 updated_at = coalesce(?10, updated_at), daid_id = coalesce(?11, daid_id)",
-            )?
-            .execute(params![
-                id,
-                columns.track_id,
-                columns.name,
-                columns.plugin_path,
-                columns.bypassed,
-                columns.parameters,
-                columns.substituted_for,
-                session,
-                user,
-                at,
-                daid,
-            ])?
-        }
-        Row::Plugin { id, columns: None } => db
-            .prepare_cached("DELETE FROM plugin_configurations WHERE id = ?1")?
-            .execute([id])?,
-    };
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provenance::event::{EntityType, RIG};
+    use crate::provenance::event::{EntityType, Event, RIG};
+    use crate::provenance::recorder::{Taken, Touch, Touched};
+    use crate::provenance::rows::Row;
     use crate::session::By;
+    use rusqlite::OptionalExtension;
     use std::fs;
 
     struct Folder(PathBuf);
@@ -546,17 +334,12 @@ mod tests {
                 db: Some(database::open(&self.database()).unwrap()),
                 path: self.database(),
                 key: Key::open(&self.0.join(database::KEY_FILE)).unwrap(),
-                run: Run {
-                    agent_id: "test".to_owned(),
-                    epoch: "first".to_owned(),
-                    retention: Retention::default(),
-                },
+                committer: Committer::new("test", "first"),
                 pruner: Pruner::new(Retention::default()),
                 committed: None,
                 is_certain: true,
                 batches: 1,
                 set_aside: 0,
-                parents: HashMap::new(),
                 health: Arc::default(),
             }
         }
@@ -597,20 +380,24 @@ mod tests {
             at: jiff::Timestamp::UNIX_EPOCH,
             monotonic_us: 0,
             applied_frame: None,
-            metadata: json!({}),
+            metadata: "{}".to_owned(),
         };
         let row = Row::State {
             key: "x".to_owned(),
             value: Some(seq.to_string()),
         };
-        let entries = vec![Entry {
-            ticket: seq,
-            event: Some(event),
-            rows: vec![row],
-            is_everything,
-        }];
+        let touch = Touch {
+            first: Some(0),
+            last: Some(0),
+            is_anew: false,
+        };
         Batch {
-            entries,
+            taken: Taken {
+                ticket: seq,
+                events: vec![event],
+                rows: vec![Touched { row, touch }],
+                is_everything,
+            },
             journal: Vec::new(),
             stage: None,
             seq_mark: 100,

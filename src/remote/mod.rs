@@ -4,6 +4,8 @@
 //! from the rig itself, so the page works without an internet and under a strict
 //! `Content-Security-Policy` (`default-src 'self'`: no inline script, no inline style).
 //!
+//! `rigd-client.js` is for other people's pages and programs too; its top tells how.
+//!
 //! A new file needs a line in [`ASSETS`]; the tests below name what is missing.
 
 /// One file of the page.
@@ -38,9 +40,9 @@ pub static ASSETS: &[Asset] = &[
     asset!("/remote.css", CSS, "remote.css"),
     asset!("/icon.svg", SVG, "icon.svg"),
     asset!("/remote.js", JS, "remote.js"),
-    asset!("/rig-socket.js", JS, "rig-socket.js"),
-    asset!("/store.js", JS, "store.js"),
-    asset!("/coalescer.js", JS, "coalescer.js"),
+    asset!("/rigd-client.js", JS, "rigd-client.js"),
+    asset!("/rigd-line.js", JS, "rigd-line.js"),
+    asset!("/rig-state.js", JS, "rig-state.js"),
     asset!("/units.js", JS, "units.js"),
     asset!("/slider.js", JS, "slider.js"),
     asset!("/plugin-card.js", JS, "plugin-card.js"),

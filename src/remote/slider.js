@@ -1,7 +1,6 @@
 // One slider: a native range input under a line with its name and value.
 //
-// It never fights a finger: while it is held, or while its own values are still on the way, what
-// the rig reports is remembered and shown afterwards.
+// It never fights a finger: while it is held, what the rig reports is remembered and shown afterwards.
 
 const DRAG_PX_MIN = 4;
 
@@ -13,11 +12,10 @@ export class Slider {
   #format;
   #reported;
   #pointers = new Set();
-  #sending = 0;
   #sendValue;
   #undecided = false; // a finger is down, and may yet turn out to scroll the page
 
-  /** `send(value)` gives a promise that settles when the rig has the value, or has refused it. */
+  /** `send(value)` is called with every value that is meant. */
   constructor({ name, label, testid, scale, format, send, mark }) {
     this.#scale = scale;
     this.#format = format;
@@ -44,7 +42,7 @@ export class Slider {
     this.#input.addEventListener("pointerdown", (event) => this.#hold(event));
   }
 
-  /** The value as the rig has it. */
+  /** The value as the rig has it, or will have it. */
   show(value) {
     this.#reported = value;
     this.#catchUp();
@@ -53,11 +51,8 @@ export class Slider {
   #send() {
     const value = this.#scale.toValue(this.#input.valueAsNumber);
     this.#describe(value);
-    this.#sending += 1;
-    this.#sendValue(value).finally(() => {
-      this.#sending -= 1;
-      this.#catchUp();
-    });
+    this.#reported = value;
+    this.#sendValue(value);
   }
 
   /** Until the pointer is gone the slider is the person's. */
@@ -94,7 +89,7 @@ export class Slider {
   }
 
   #catchUp() {
-    if (this.#pointers.size > 0 || this.#sending > 0 || this.#reported === undefined) return;
+    if (this.#pointers.size > 0 || this.#reported === undefined) return;
     this.#input.value = this.#scale.toPosition(this.#reported);
     this.#describe(this.#reported);
   }

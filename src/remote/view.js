@@ -9,7 +9,12 @@ import { arrange, TrackCard } from "./track-card.js";
 const TOAST_MS = 6_000;
 const TOASTS_MAX = 3;
 
-const CONNECTION_TEXT = { connecting: "connecting…", connected: "connected", reconnecting: "reconnecting…" };
+const CONNECTIONS = {
+  connecting: ["connecting", "connecting…"],
+  online: ["connected", "connected"],
+  offline: ["reconnecting", "reconnecting…"],
+  "signed-out": ["signed-out", "not signed in"],
+};
 const PANIC_TEXT = {
   mute: ["Muted", "Restore brings the sound back."],
   dry: ["Mics made dry", "Restore brings their effects back."],
@@ -45,14 +50,18 @@ export class View {
     chooser.addEventListener("click", (event) => event.target === chooser && chooser.close(""));
   }
 
-  connection(state) {
+  connection({ connection, latencyMs }) {
     const element = this.#find(".connection");
-    element.textContent = CONNECTION_TEXT[state];
+    const [state, text] = CONNECTIONS[connection];
     element.dataset.state = state;
-    document.body.classList.toggle("offline", state !== "connected");
+    if (element.textContent !== text) element.textContent = text;
+    const isMeasured = connection === "online" && latencyMs !== null;
+    this.#find(".latency").textContent = isMeasured ? `${Math.round(latencyMs)} ms` : "";
+    document.body.classList.toggle("offline", connection !== "online");
   }
 
   user(userId) {
+    if (userId === this.#me) return;
     this.#me = userId;
     if (document.activeElement !== this.#find("#user-id")) this.#find("#user-id").value = userId;
     this.#redrawAll();
@@ -71,8 +80,8 @@ export class View {
     requestAnimationFrame(() => this.#draw());
   }
 
-  meters(buffer, order) {
-    this.#meters.receive(buffer, order);
+  meters(buffer) {
+    if (this.#state) this.#meters.receive(buffer, this.#state.tracks.map((track) => track.track_id));
   }
 
   toast(sentence) {

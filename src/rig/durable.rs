@@ -7,6 +7,7 @@ use super::chain::Chains;
 use super::change::What;
 use super::presets::Presets;
 use super::state::{Plugin, State, Track, parameter};
+use crate::session::People;
 
 /// What survives.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Durable {
     pub panic: Option<PanicMode>,
     /// Numbers that the rig has given to plugins without a name: no id is made twice.
     pub plugins_made: u64,
+    /// What the host has said about people.
+    pub people: People,
 }
 
 /// A part that a change touched.
@@ -40,6 +43,8 @@ pub enum Part {
     Panic,
     /// How many plugins were made.
     Made,
+    /// What is said of somebody.
+    Person(String),
 }
 
 impl Durable {
@@ -223,6 +228,8 @@ impl Durable {
         parts.extend(presets.map(|(kind, name, _)| Part::Preset(kind, name.to_owned())));
         let chains = self.chains.kept();
         parts.extend(chains.map(|(name, _)| Part::Chain(name.to_owned())));
+        let people = self.people.iter();
+        parts.extend(people.map(|(id, _)| Part::Person(id.to_owned())));
         parts
     }
 }
@@ -236,6 +243,7 @@ impl State {
             chains: self.chains.clone(),
             panic: self.panic,
             plugins_made: self.plugins_made,
+            people: self.people.clone(),
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum Reject {
         user_id: String,
         /// What it would take.
         required_permission: &'static str,
+        /// On this track, where it is about one.
+        track_id: Option<String>,
     },
     /// No such token, or none where one is needed.
     AuthFailed(String),
@@ -161,6 +163,15 @@ impl Reject {
             }
             Reject::Unauthorized {
                 required_permission,
+                track_id: Some(track),
+                ..
+            } => {
+                format!(
+                    "This needs the permission {required_permission} on the track \"{track}\"; ask the host for it."
+                )
+            }
+            Reject::Unauthorized {
+                required_permission,
                 ..
             } => {
                 format!(
@@ -235,8 +246,14 @@ impl Reject {
             Reject::Unauthorized {
                 user_id,
                 required_permission,
+                track_id,
             } => {
-                json!({ "user_id": user_id, "required_permission": required_permission })
+                let mut details =
+                    json!({ "user_id": user_id, "required_permission": required_permission });
+                if let Some(track_id) = track_id {
+                    details["track_id"] = json!(track_id);
+                }
+                details
             }
             Reject::AuthFailed(reason) => json!({ "reason": reason }),
             Reject::RateLimited { retry_after, limit } => {

@@ -11,6 +11,7 @@ use super::places::{Memory, Places};
 use super::presets::Presets;
 use crate::backend::Format;
 use crate::config::{self, TrackInput};
+use crate::session::People;
 
 /// The id of its limiter, which is always there and always last.
 pub const LIMITER: &str = "limiter";
@@ -290,6 +291,8 @@ pub struct State {
     pub(super) places: Places,
     pub(super) wiring: Wiring,
     pub(super) plugins_made: u64,
+    /// What the host has said about people.
+    pub people: People,
 }
 
 impl State {
@@ -305,6 +308,7 @@ impl State {
             places: Places::new(pool_samples),
             wiring,
             plugins_made: 0,
+            people: People::default(),
         };
         for mut track in tracks {
             if track.kind == TrackKind::Master && track.plugins.is_empty() {
@@ -336,6 +340,7 @@ impl State {
         state.presets = durable.presets;
         state.chains = durable.chains;
         state.plugins_made = durable.plugins_made;
+        state.people = durable.people;
         state
     }
 

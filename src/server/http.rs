@@ -8,8 +8,8 @@ use std::time::Instant;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue,
+    RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -18,7 +18,9 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-use super::{Place, Shared, api, socket};
+use super::bearer::Bearer;
+use super::socket::Arrival;
+use super::{Place, Shared, api, pair, socket};
 use crate::desk::Desk;
 use crate::protocol::encode;
 use crate::remote;
@@ -41,6 +43,9 @@ pub async fn answer(
     let answer = match host {
         Err(reason) => plain(StatusCode::MISDIRECTED_REQUEST, "FORBIDDEN_HOST", &reason),
         Ok(()) if request.uri().path() == "/ws" => upgrade(request, local, peer, &shared),
+        Ok(()) if request.uri().path() == pair::PATH => {
+            pair::answer(request, local, peer, &shared).await
+        }
         Ok(()) if request.uri().path().starts_with(api::PREFIX) => {
             api::answer(request, local, peer, &shared).await
         }
@@ -128,7 +133,7 @@ fn upgrade(
     if let Err(reason) = shared.guard.borrow().check_origin(request.headers(), local) {
         return plain(StatusCode::FORBIDDEN, "FORBIDDEN_ORIGIN", &reason);
     }
-    let response = match create_response_with_body(&request, Full::default) {
+    let mut response = match create_response_with_body(&request, Full::default) {
         Ok(response) => response,
         Err(error) => {
             let mut answer = plain(
@@ -154,6 +159,15 @@ fn upgrade(
         };
         return refused(StatusCode::SERVICE_UNAVAILABLE, &reject);
     }
+    let bearer = Bearer::find(request.headers());
+    let arrival = match arrival(&bearer, &request, peer, shared) {
+        Ok(arrival) => arrival,
+        Err((status, reject)) => return refused(status, &reject),
+    };
+    if let Some(protocol) = bearer.protocol {
+        let headers = response.headers_mut();
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
     let upgraded = hyper::upgrade::on(&mut request);
     let shared = Rc::clone(shared);
     // The request's own place ends with the handshake; this is the WebSocket's.
@@ -165,7 +179,8 @@ fn upgrade(
             .map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>())
         {
             Ok(Ok(parts)) => {
-                socket::serve(parts.io.into_inner(), parts.read_buf.to_vec(), peer, shared).await
+                let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+                socket::serve(stream, read, peer, arrival, shared).await
             }
             Ok(Err(_)) => log::error!("an upgraded connection was not a TCP stream"),
             Err(error) => log::debug!("an upgrade from {peer} was not finished: {error}"),
@@ -175,23 +190,54 @@ fn upgrade(
     response
 }
 
-fn refused(status: StatusCode, reject: &Reject) -> Answer {
+/// Who comes: somebody with a token, or nobody in particular. A bad token is refused here.
+fn arrival(
+    bearer: &Bearer,
+    request: &Request<Incoming>,
+    peer: SocketAddr,
+    shared: &Shared,
+) -> Result<Arrival, (StatusCode, Reject)> {
+    let host = request.headers().get(HOST);
+    let host = host.and_then(|host| host.to_str().ok()).map(str::to_owned);
+    let Some(token) = &bearer.token else {
+        let identity = None;
+        return Ok(Arrival { identity, host });
+    };
+    let mut desk = shared.desk.borrow_mut();
+    let identity = desk
+        .authorise(token, peer.ip())
+        .map_err(|refusal| (StatusCode::UNAUTHORIZED, refusal.into()))?;
+    desk.check_room(&identity.user_id, None)
+        .map_err(|reject| (StatusCode::SERVICE_UNAVAILABLE, reject))?;
+    let identity = Some(identity);
+    Ok(Arrival { identity, host })
+}
+
+/// A refusal as a response.
+pub fn refused(status: StatusCode, reject: &Reject) -> Answer {
     let mut answer = json_answer(status, &Value::Object(encode::error(reject)));
     if let Reject::RateLimited { retry_after, .. } = reject {
         let seconds = HeaderValue::from(retry_after.ceil() as u64);
         answer.headers_mut().insert(RETRY_AFTER, seconds);
     }
+    if status == StatusCode::UNAUTHORIZED {
+        let headers = answer.headers_mut();
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     answer
 }
 
-fn plain(status: StatusCode, code: &str, sentence: &str) -> Answer {
+/// A refusal that only HTTP knows.
+pub fn plain(status: StatusCode, code: &str, sentence: &str) -> Answer {
     json_answer(
         status,
         &json!({ "error": sentence, "code": code, "details": {} }),
     )
 }
 
-fn json_answer(status: StatusCode, body: &Value) -> Answer {
+/// A response with JSON in it.
+pub fn json_answer(status: StatusCode, body: &Value) -> Answer {
     typed(status, "application/json", Bytes::from(body.to_string()))
 }
 

@@ -7,12 +7,16 @@
 //! | `http.rs` | requests: pages, health, metrics, the upgrade |
 //! | `api/` | the HTTP fallback |
 //! | `guard.rs` | who may connect: `Host`, `Origin`, how many |
+//! | `bearer.rs` | the token that comes with a request |
+//! | `pair.rs` | a code comes in, a token goes out |
 //! | `tally.rs` | what is counted before anything reaches the desk |
 //! | `socket.rs` | one WebSocket client |
 
 mod api;
+mod bearer;
 mod guard;
 mod http;
+mod pair;
 mod socket;
 mod tally;
 

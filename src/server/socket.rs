@@ -21,7 +21,8 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use super::Shared;
 use crate::desk::ClientId;
-use crate::session;
+use crate::rig::Reject;
+use crate::session::{self, Identity};
 
 /// Small: they are most of what an idle client costs, and larger ones are hardly faster (cargo bench -- wire).
 const READ_BUFFER_BYTES: usize = 2048;
@@ -45,8 +46,38 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_STALLED: Duration = Duration::from_secs(30);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
+/// How a client comes.
+pub struct Arrival {
+    /// Who it has proved to be.
+    pub identity: Option<Identity>,
+    /// The address or name of the rig that it connected to.
+    pub host: Option<String>,
+}
+
+impl Arrival {
+    fn enter(self, peer: SocketAddr, shared: &Shared) -> Result<ClientId, Reject> {
+        let mut desk = shared.desk.borrow_mut();
+        let name = uuid::Uuid::new_v4().to_string();
+        let address = peer.ip().to_canonical().to_string();
+        let id = match self.identity {
+            Some(identity) => desk.connect_as(name, &address, identity)?,
+            None => desk.connect(name, &address),
+        };
+        if let Some(client) = desk.client(id) {
+            client.came_to = self.host;
+        }
+        Ok(id)
+    }
+}
+
 /// Serves one client until it is gone.
-pub async fn serve(stream: TcpStream, already_read: Vec<u8>, peer: SocketAddr, shared: Rc<Shared>) {
+pub async fn serve(
+    stream: TcpStream,
+    already_read: Vec<u8>,
+    peer: SocketAddr,
+    arrival: Arrival,
+    shared: Rc<Shared>,
+) {
     let limit = shared.settings.message_bytes;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -57,10 +88,11 @@ pub async fn serve(stream: TcpStream, already_read: Vec<u8>, peer: SocketAddr, s
     let socket =
         WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config))
             .await;
-    let id = shared
-        .desk
-        .borrow_mut()
-        .connect(uuid::Uuid::new_v4().to_string(), &peer.ip().to_string());
+    let Ok(id) = arrival.enter(peer, &shared) else {
+        // There was room when the handshake began.
+        log::debug!("a client from {peer} came when there was no room any more");
+        return;
+    };
     // However this ends, the desk forgets the client.
     let registered = Registered {
         id,
@@ -136,6 +168,9 @@ impl Client {
         if let Some(end) = self.write(cx, now) {
             return Poll::Ready(end);
         }
+        if let Some(end) = self.ending() {
+            return Poll::Ready(end);
+        }
         match reading {
             Reading::Ended(end) => return Poll::Ready(end),
             // There is more to read; the others first.
@@ -146,6 +181,14 @@ impl Client {
             client.outbox.set_waker(cx.waker());
         }
         Poll::Pending
+    }
+
+    /// What the desk wants to end, once the client has been told what it is to hear.
+    fn ending(&self) -> Option<End> {
+        let mut desk = self.shared.desk.borrow_mut();
+        let client = desk.client(self.id)?;
+        let why = client.ends.filter(|_| client.outbox.is_empty())?;
+        Some(End::Close(CloseCode::Policy, why))
     }
 
     fn look(&mut self, now: Instant) -> Option<End> {
@@ -160,7 +203,7 @@ impl Client {
             .desk
             .borrow_mut()
             .client(self.id)
-            .map(|client| client.role);
+            .map(|client| client.rights.role);
         if role == Some(session::Role::Nobody) && now.duration_since(self.since) > AUTH_WITHIN {
             return Some(End::Close(
                 CloseCode::Policy,

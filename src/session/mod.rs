@@ -1,14 +1,43 @@
-//! Who is this, what may they do, how much. Identity (tokens, pairing, roles by user) comes here;
-//! until then a connection is anonymous and has the role that `allow_anonymous` gives it.
+//! Who is this, what may they do, how much.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `role.rs` | roles, permissions, a performer's tracks |
+//! | `needs.rs` | what each message takes |
+//! | `secret.rs` | what tokens are signed with |
+//! | `token.rs` | tokens: JWT |
+//! | `clock.rs` | how old a token is, on a box whose clock may be wrong |
+//! | `people.rs` | what the host has said about people |
+//! | `gate.rs` | a token → who that is |
+//! | `code.rs`, `link.rs` | one-time codes; the link and QR code that they travel in |
+//! | `vault.rs` | the thread for the files of the gate |
+//! | `door.rs` | all of these together |
+//! | `commands.rs` | `rigd token`, `rigd pair` |
+//! | `failures.rs` | who has guessed wrong how often |
+//! | `limits.rs` | how much one may ask |
 
+pub mod clock;
+pub mod code;
+pub mod commands;
+pub mod door;
+pub mod failures;
+pub mod gate;
 pub mod limits;
+pub mod link;
+pub mod needs;
+pub mod people;
+pub mod role;
+pub mod secret;
+pub mod token;
+pub mod vault;
 
+pub use door::Door;
+pub use gate::{Gate, Identity};
 pub use limits::{Bucket, Buckets};
+pub use people::People;
+pub use role::{Grants, Permission, Reach, Rights, Role};
 
 use std::sync::Arc;
-
-use crate::protocol::Body;
-use crate::rig::{Reject, Request};
 
 /// Whose change it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,77 +65,4 @@ impl By {
             address: "".into(),
         }
     }
-}
-
-/// What a connection may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Everything.
-    Host,
-    /// Read.
-    Guest,
-    /// Nothing yet: it has not said who it is.
-    Nobody,
-}
-
-impl Role {
-    /// Its name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Host => "host",
-            Role::Guest => "guest",
-            Role::Nobody => "nobody",
-        }
-    }
-
-    /// What it may do.
-    pub fn permissions(self) -> &'static [&'static str] {
-        match self {
-            Role::Host => &[
-                "plugin:read",
-                "plugin:write",
-                "plugin:add",
-                "plugin:remove",
-                "track:modify",
-                "session:manage",
-                "log:read",
-            ],
-            Role::Guest => &["plugin:read"],
-            Role::Nobody => &[],
-        }
-    }
-
-    /// Refuses what this role may not do.
-    pub fn check(self, user_id: &str, body: &Body) -> Result<(), Reject> {
-        let Some(needed) = needed(body) else {
-            return Ok(());
-        };
-        if self.permissions().contains(&needed) {
-            return Ok(());
-        }
-        Err(Reject::Unauthorized {
-            user_id: user_id.to_owned(),
-            required_permission: needed,
-        })
-    }
-}
-
-/// The permission that a message needs.
-fn needed(body: &Body) -> Option<&'static str> {
-    Some(match body {
-        Body::Auth { .. } | Body::Heartbeat(_) => return None,
-        Body::Change(request) => match request {
-            Request::PluginAdd { .. } => "plugin:add",
-            Request::PluginRemove(_) => "plugin:remove",
-            Request::TrackAdd { .. }
-            | Request::TrackRemove { .. }
-            | Request::TrackUpdate { .. }
-            | Request::ChainLoad { .. }
-            | Request::ChainSave { .. } => "track:modify",
-            _ => "plugin:write",
-        },
-        Body::Batch(_) => "plugin:write",
-        Body::Log(_) => "log:read",
-        _ => "plugin:read",
-    })
 }

@@ -14,7 +14,7 @@
 mod outbox;
 mod stream;
 
-pub use outbox::{Outbox, REPLIES_BYTES_MAX, REPLIES_MAX};
+pub use outbox::{Latest, Outbox, REPLIES_BYTES_MAX, REPLIES_MAX};
 pub use stream::Stream;
 
 /// Names a parameter for coalescing: a hash of plugin and parameter.

@@ -4,7 +4,7 @@
 //! is never dropped: its connection stops reading requests while [`REPLIES_MAX`] of them, or
 //! [`REPLIES_BYTES_MAX`] bytes, wait. News that are not in the stream (views, cursors) coalesce by key, and
 //! past the bound all of them give way to one fresh snapshot, as the stream does for who falls behind it.
-//! Meters are replaced by newer ones.
+//! Meters and presence are replaced by newer ones.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -28,12 +28,21 @@ enum What<R> {
     State(Message),
     /// Not in the stream.
     News(Message, Option<Key>),
-    /// Meters.
-    Droppable(Message),
+    /// Of which only the newest is worth anything.
+    Latest(Latest, Message),
     /// Which of the stream is heard from here on; comes with a reply, and so has that one's bound.
     Rules(Rc<R>),
     /// Something newer took its place.
     Blank,
+}
+
+/// What is worth nothing once there is a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latest {
+    /// How loud it is.
+    Meters,
+    /// Who is here.
+    Presence,
 }
 
 struct Entry<R> {
@@ -54,7 +63,8 @@ pub struct Outbox<R> {
     blanks: usize,
     /// Where the newest of a key waits, if nothing that tells of the state waits behind it.
     newest: ByKey<u64>,
-    droppable: Option<u64>,
+    /// By [`Latest`].
+    latest: [Option<u64>; 2],
     /// Places of what waits and tells of the state.
     states: VecDeque<Place>,
     /// What happened before this place of the stream was heard.
@@ -77,7 +87,7 @@ impl<R> Outbox<R> {
             replies_bytes: 0,
             blanks: 0,
             newest: ByKey::default(),
-            droppable: None,
+            latest: [None; 2],
             states: VecDeque::new(),
             heard: stream.end(),
             end: stream.shared_end(),
@@ -137,12 +147,12 @@ impl<R> Outbox<R> {
     }
 
     /// Something that is worth nothing once there is a newer one.
-    pub fn droppable(&mut self, message: Message) {
-        if let Some(older) = self.droppable.take() {
+    pub fn latest(&mut self, which: Latest, message: Message) {
+        if let Some(older) = self.latest[which as usize].take() {
             self.blank(older);
         }
-        self.droppable = Some(self.next());
-        self.push(What::Droppable(message));
+        self.latest[which as usize] = Some(self.next());
+        self.push(What::Latest(which, message));
     }
 
     /// The next reply is the snapshot that a lagging client was promised; behind it, it hears
@@ -236,8 +246,9 @@ impl<R> Outbox<R> {
                 }
                 Some(message)
             }
-            What::Droppable(message) => {
-                self.droppable = self.droppable.filter(|newest| *newest != number);
+            What::Latest(which, message) => {
+                let newest = &mut self.latest[which as usize];
+                *newest = newest.filter(|newest| *newest != number);
                 Some(message)
             }
             What::Rules(rules) => {
@@ -269,7 +280,7 @@ impl<R> Outbox<R> {
                 What::Reply(message)
                 | What::State(message)
                 | What::News(message, _)
-                | What::Droppable(message) => message.len(),
+                | What::Latest(_, message) => message.len(),
                 What::Rules(_) | What::Blank => 0,
             })
             .sum()
@@ -339,14 +350,14 @@ impl<R> Outbox<R> {
             .retain(|entry| !matches!(entry.what, What::Blank));
         self.blanks = 0;
         self.newest.clear();
-        self.droppable = None;
+        self.latest = [None; 2];
         for (number, entry) in (self.first..).zip(&self.entries) {
             match entry.what {
                 What::State(_) => self.newest.clear(),
                 What::News(_, Some(key)) => {
                     self.newest.insert(key, number);
                 }
-                What::Droppable(_) => self.droppable = Some(number),
+                What::Latest(which, _) => self.latest[which as usize] = Some(number),
                 _ => {}
             }
         }
@@ -524,13 +535,18 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_meters_wait() {
+    fn of_meters_and_presence_only_the_newest_wait() {
         let mut rig = Rig::new(100);
         for step in 0..50 {
-            rig.outbox.droppable(text(&format!("meters {step}")));
+            let meters = text(&format!("meters {step}"));
+            rig.outbox.latest(Latest::Meters, meters);
+            if step % 20 == 0 {
+                let presence = text(&format!("presence {step}"));
+                rig.outbox.latest(Latest::Presence, presence);
+            }
         }
-        assert_eq!(rig.drain(), ["meters 49"]);
-        rig.outbox.droppable(text("again"));
+        assert_eq!(rig.drain(), ["presence 40", "meters 49"]);
+        rig.outbox.latest(Latest::Meters, text("again"));
         assert_eq!(rig.drain(), ["again"]);
     }
 

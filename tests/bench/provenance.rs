@@ -17,6 +17,7 @@ use rigd::rig::{self, Change, Request, State, Track, What};
 use rigd::session::By;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::process::Server;
 
@@ -26,7 +27,9 @@ const SUSTAINED: u64 = 20_000;
 const AWAITED: u64 = 1000;
 /// Entries on their way to the disk in a sustained round.
 const BACKLOG: u64 = 1024;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
+/// The writer always has news sooner.
+const PATIENCE: Duration = Duration::from_secs(10);
 const TRACK: &str = "mic1";
 const PLUGIN: &str = "plugin_456";
 
@@ -37,6 +40,8 @@ struct Bench {
     by: Arc<By>,
     seq: u64,
     now: Duration,
+    /// Sleeps until the writer has news.
+    waiter: Runtime,
 }
 
 impl Bench {
@@ -77,6 +82,10 @@ impl Bench {
             }),
             seq: 1,
             now: Duration::ZERO,
+            waiter: Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .expect("a runtime"),
         };
         bench.bypass(true);
         bench.hand_over();
@@ -125,7 +134,16 @@ impl Bench {
         let newest = self.log.ticket();
         while newest.saturating_sub(self.synced()) > backlog {
             self.hand_over();
-            std::thread::yield_now();
+            self.sleep();
+        }
+    }
+
+    /// Until the writer has let go of what it had, as the control thread sleeps.
+    fn sleep(&self) {
+        let health = self.log.health().expect("a log");
+        let news = async { tokio::time::timeout(PATIENCE, health.news.notified()).await };
+        if health.is_busy() {
+            let _ = self.waiter.block_on(news);
         }
     }
 
@@ -186,10 +204,11 @@ impl Bare {
 
     fn commit(&self, rows: &[Vec<Value>]) {
         let group = self.db.unchecked_transaction().expect("a transaction");
+        let mut insert = self.db.prepare_cached(&self.insert).expect("a statement");
         for row in rows {
-            let mut insert = self.db.prepare_cached(&self.insert).expect("a statement");
             insert.execute(params_from_iter(row)).expect("a row");
         }
+        drop(insert);
         group.commit().expect("a commit");
     }
 }
@@ -239,14 +258,14 @@ fn sustained(bench: &mut Bench) -> (f64, usize) {
 
 fn awaited(bench: &mut Bench) -> Vec<Duration> {
     let one = |bench: &mut Bench| {
+        // The next one goes out only when the writer has let go of the last one.
+        bench.sleep();
         let began = Instant::now();
         let ticket = bench.bypass(true);
         bench.hand_over();
         while bench.synced() < ticket {
-            std::thread::yield_now();
+            bench.sleep();
         }
-        // The next one goes out only when the writer has let go of this one.
-        bench.wait(0);
         began.elapsed()
     };
     (0..AWAITED).map(|_| one(bench)).collect()

@@ -117,8 +117,15 @@ impl Bench {
         self.heard(client)
     }
 
-    /// Everything that waits for a client.
+    /// Everything that waits for a client, but for who is here.
     pub fn heard(&mut self, client: ClientId) -> Vec<Value> {
+        let mut heard = self.heard_all(client);
+        heard.retain(|message| message["type"] != "session.presence");
+        heard
+    }
+
+    /// Everything that waits for a client.
+    pub fn heard_all(&mut self, client: ClientId) -> Vec<Value> {
         let mut heard = Vec::new();
         while let Some(frame) = self.desk.next_frame(client) {
             heard.push(serde_json::from_str(frame.to_text().expect("text")).expect("JSON"));

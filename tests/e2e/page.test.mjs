@@ -2,74 +2,23 @@
 // sees. A screenshot of the first is kept under tests/artefacts.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { chromium } from "playwright-core";
-
-import { Probe, root, startRig, until } from "./rig.mjs";
-
-const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const skip = existsSync(executablePath) ? false : `no browser at ${executablePath}`;
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
-const QUIET = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-const artefacts = join(root, "tests/artefacts");
+import { artefacts, drag, faults, launch, phone, skip, value } from "./phone.mjs";
+import { Probe, startRig, until } from "./rig.mjs";
 
 let rig;
 let probe;
 let browser;
-const faults = [];
 
-async function phone(name) {
-  const context = await browser.newContext(PHONE);
-  const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
-  page.on("pageerror", (error) => faults.push(`${name}: ${error.stack}`));
-  page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) faults.push(`${name}: ${message.text()}`);
-  });
-  page.on("request", (request) => {
-    const host = new URL(request.url()).host;
-    if (host !== `127.0.0.1:${rig.port}`) faults.push(`${name}: asks ${host}`);
-  });
-  await page.goto(rig.http);
-  const by = (id) => page.getByTestId(id);
-  await until(async () => (await by("connection").textContent()).includes("connected"), `${name} connected`);
-  await by("user-id").fill(name);
-  await by("user-id").press("Enter");
-  return { page, by };
-}
-
-const value = (locator) => locator.getAttribute("data-value").then(Number);
 const pressed = (locator) => locator.getAttribute("aria-pressed").then((is) => is === "true");
 const peak = ({ by }, track) => by(`meter-${track}`).getAttribute("data-peak-db").then(Number);
 
 async function stateOf(id) {
   const { data } = await probe.ask("state.get");
   return id ? data.tracks.find(({ track_id }) => track_id === id) : data;
-}
-
-/** Drags a slider's thumb to a share of its width, slowly enough to be a drag. */
-async function drag({ page }, slider, share) {
-  await slider.scrollIntoViewIfNeeded();
-  const box = await slider.boundingBox();
-  const y = box.y + box.height / 2;
-  await page.mouse.move(box.x + box.width * 0.5, y);
-  await page.mouse.down();
-  for (let step = 1; step <= 10; step += 1) {
-    await page.mouse.move(box.x + box.width * (0.5 + (share - 0.5) * (step / 10)), y);
-  }
-  await page.mouse.up();
 }
 
 let ana;
@@ -79,8 +28,8 @@ before(async () => {
   if (skip) return;
   rig = await startRig();
   probe = await Probe.open(rig.url);
-  browser = await chromium.launch({ executablePath, args: QUIET });
-  [ana, ben] = [await phone("ana"), await phone("ben")];
+  browser = await launch();
+  [ana, ben] = [await phone(browser, rig.http, "ana"), await phone(browser, rig.http, "ben")];
 });
 
 after(async () => {

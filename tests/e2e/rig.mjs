@@ -14,13 +14,13 @@ export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const binary = process.env.RIGD_BIN ?? join(root, "target/release/rigd");
 const PATIENCE_MS = 30_000;
 
-/** Starts it; `port`, `url`, `http`, and `stop()`, which fails the test if it did not end well. */
-export async function startRig(...options) {
+/** Starts it, with settings in its environment; `port`, `url`, `http`, and `stop()`, which fails the test if it
+ *  did not end well. */
+export async function startRig(settings = {}) {
   const state = await mkdtemp(join(tmpdir(), "rigd-e2e-"));
   const inherited = Object.entries(process.env).filter(([name]) => !/^(RIGD_|ENABLE_|ALLOW_)/.test(name));
-  const env = { ...Object.fromEntries(inherited), HOME: state };
-  const fixed = ["serve", "--backend", "null", "--listen", "127.0.0.1:0", "--state-dir", state];
-  const child = spawn(binary, [...fixed, ...options], { env, stdio: ["ignore", "ignore", "pipe"] });
+  const env = { ...Object.fromEntries(inherited), HOME: state, ...settings };
+  const child = spawn(binary, ["serve", "--backend", "null", "--listen", "127.0.0.1:0", "--state-dir", state], { env, stdio: ["ignore", "ignore", "pipe"] });
   const ended = once(child, "exit");
   const log = [];
   const port = await new Promise((found, failed) => {

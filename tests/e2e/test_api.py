@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from rig import PATIENCE, seqs
+from rig import PATIENCE, run, seqs
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_rights_are_those_of_the_socket(start):
     refused(nobody, "UNAUTHORIZED", 401, "message", panic)
     refused(nobody, "UNAUTHORIZED", 401, "events?since_seq=0")
     refused(nobody, "AUTH_FAILED", 401, "state", Authorization="Bearer wrong")
-    refused(nobody, "AUTH_FAILED", 401, "state", Authorization="Basic YTpi")
+    refused(nobody, "UNAUTHORIZED", 401, "state", Authorization="Basic YTpi")
 
 
 def test_limits_hold_over_many_short_connections(rig, alice):
@@ -333,3 +333,37 @@ def test_a_body_that_never_ends_is_given_up(rig):
         head = "POST /api/message HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         connection.sendall((head + "Content-Length: 100\r\n\r\n{").encode())
         assert b" 408 " in connection.recv(100)
+
+
+def token(rig, *options):
+    """A token of this rig's."""
+    done = run(rig.state.parent, "token", *options, "--state-dir", rig.state)
+    assert done.returncode == 0, done.stderr
+    return {"Authorization": f"Bearer {done.stdout.strip()}"}
+
+
+def test_a_token_lets_somebody_in(start):
+    rig = start(settings='allow_anonymous = "off"\n')
+    ana = token(rig, "--role", "host", "--user", "ana")
+    ben = token(rig, "--role", "guest", "--user", "ben")
+    volume = {"type": "track.update", "user_id": "zoe", "data": {"track_id": "mic1", "volume": 0.5}}
+    reply = rig.api("message", volume, **ana)
+    assert reply["user_id"] == "ana", "whatever it claims"
+    assert refused(rig, "UNAUTHORIZED", 403, "message", volume, **ben)["user_id"] == "ben"
+    assert rig.api("state", **ben)["seq"] == reply["seq"]
+    refused(rig, "UNAUTHORIZED", 401, "state")
+    # Nobody's name is on the list of who is here because of a request.
+    assert rig.api("message", {"type": "session.list"}, **ana)["data"]["users"] == []
+
+
+def test_limits_are_of_the_user_wherever_the_token_is_shown(start):
+    """Others behind the same address have no part in it, and take none away."""
+    rig = start(settings='[limits]\nmessages_per_s = 1\nmessage_burst = 5\n')
+    ana = token(rig, "--role", "host", "--user", "ana")
+    for _ in range(10):
+        rig.http("/api/status")
+    refused(rig, "RATE_LIMITED", 429, "status")
+    for _ in range(5):
+        rig.api("status", **ana)
+    refused(rig, "RATE_LIMITED", 429, "status", **ana)
+    assert rig.api("message", {"type": "rig.panic"})["type"] == "rig.panic"

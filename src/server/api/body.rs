@@ -1,11 +1,11 @@
-//! What came with a request: its body, its query, its token. All of it bounded in size and time.
+//! What came with a request: its body, its query. All of it bounded in size and time.
 
 use std::time::Duration;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::header::CONTENT_TYPE;
+use hyper::{Request, StatusCode};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
@@ -16,22 +16,6 @@ use crate::rig::Reject;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Fields in a query.
 const FIELDS_MAX: usize = 32;
-
-/// The bearer token, if there is one.
-pub fn token(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    let Some(value) = headers.get(AUTHORIZATION) else {
-        return Ok(None);
-    };
-    let parts = value.to_str().ok().and_then(|text| text.split_once(' '));
-    match parts {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Ok(Some(token.trim().to_owned()))
-        }
-        _ => Err(refusal(&Reject::AuthFailed(
-            "the header Authorization must be \"Bearer\" and a token".to_owned(),
-        ))),
-    }
-}
 
 /// The whole body, which must be JSON by its type: a form of another page cannot say so.
 pub async fn read(request: Request<Incoming>, bytes_max: usize) -> Result<String, Refusal> {
@@ -136,19 +120,5 @@ mod tests {
         assert!(query.number::<u64>("n").is_err());
         assert!(query.number::<f64>("track_id").is_err());
         assert!(Query::read(Some(&"a=1&".repeat(100))).is_err());
-    }
-
-    #[test]
-    fn only_a_bearer_is_a_token() {
-        let of = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(AUTHORIZATION, text.parse().unwrap());
-            token(&headers)
-        };
-        assert_eq!(of("Bearer a.b.c").unwrap().as_deref(), Some("a.b.c"));
-        assert_eq!(of("bearer a").unwrap().as_deref(), Some("a"));
-        assert!(of("Basic YTpi").is_err());
-        assert!(of("a.b.c").is_err());
-        assert!(token(&HeaderMap::new()).unwrap().is_none());
     }
 }

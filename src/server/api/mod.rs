@@ -4,7 +4,7 @@
 //! | file | noun |
 //! |---|---|
 //! | `mod.rs` | the requests that there are |
-//! | `body.rs` | what came with a request: its body, its query, its token |
+//! | `body.rs` | what came with a request: its body, its query |
 //! | `visit.rs` | one message to the desk, and its answer |
 //! | `events.rs` | the long poll |
 //! | `reply.rs` | an answer of the desk → a response |
@@ -26,6 +26,7 @@ use hyper::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::Shared;
+use super::bearer::Bearer;
 use super::http::Answer;
 use crate::rig::Reject;
 use body::Query;
@@ -112,7 +113,7 @@ async fn serve(
         let refusal = Refusal::new(status, "METHOD_NOT_ALLOWED", &sentence);
         return Err(refusal.with(ALLOW, HeaderValue::from_static(allows)));
     }
-    let token = body::token(request.headers())?;
+    let token = Bearer::find(request.headers()).token;
     let query = Query::read(request.uri().query())?;
     let text = match method {
         Method::POST => body::read(request, shared.settings.message_bytes).await?,

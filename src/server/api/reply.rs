@@ -153,7 +153,7 @@ pub fn empty() -> Answer {
     answer
 }
 
-/// JSON.
+/// JSON, written already.
 pub fn json_answer(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     typed(status, "application/json", body.into())
 }

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::reply::{Frame, Refusal, empty, json_answer, refusal, silent};
 use crate::desk::ClientId;
 use crate::protocol::Kind;
+use crate::rig::Reject;
 use crate::server::Shared;
 use crate::server::http::Answer;
 use crate::session::Role;
@@ -70,7 +71,7 @@ impl Visit {
     /// Whoever asks may do something, if not this.
     pub fn is_known(&self) -> bool {
         let mut desk = self.shared.desk.borrow_mut();
-        let role = desk.client(self.id).map(|client| client.role);
+        let role = desk.client(self.id).map(|client| client.rights.role);
         role.is_some_and(|role| role != Role::Nobody)
     }
 
@@ -187,20 +188,23 @@ impl Visit {
     async fn next(&self) -> Result<Utf8Bytes, Refusal> {
         let next = poll_fn(|cx| {
             if let Some(frame) = self.take() {
-                return Poll::Ready(Some(frame));
+                return Poll::Ready(Ok(frame));
             }
             let mut desk = self.shared.desk.borrow_mut();
             let Some(client) = desk.client(self.id) else {
-                return Poll::Ready(None);
+                return Poll::Ready(Err(silent()));
             };
+            if let Some(why) = client.ends {
+                let reject = Reject::AuthFailed(why.to_owned());
+                return Poll::Ready(Err(refusal(&reject)));
+            }
             client.outbox.set_waker(cx.waker());
             Poll::Pending
         });
-        timeout(ANSWER_WITHIN, next)
-            .await
-            .ok()
-            .flatten()
-            .ok_or_else(silent)
+        match timeout(ANSWER_WITHIN, next).await {
+            Ok(next) => next,
+            Err(_) => Err(silent()),
+        }
     }
 }
 

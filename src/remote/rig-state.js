@@ -1,4 +1,4 @@
-// The state of the rig as this page knows it: a snapshot, and the changes after it.
+// The state of the rig as a client knows it: a snapshot, and the changes after it.
 //
 // Pure: `reduce(state, message)` gives a new state that shares every part which did not change, so
 // a view can skip what it has already drawn. Replies to our own requests and other people's
@@ -6,13 +6,18 @@
 
 export const emptyState = Object.freeze({ tracks: [], panic: null, panicBy: null });
 
-/** Messages after which the rig should be asked for everything: they may touch more than they say. */
-export const needsSnapshot = new Set(["track.add", "track.remove", "rig.panic", "rig.restore"]);
+/** Changes after which the rig should be asked for everything: they may touch more than they say. */
+export const needsSnapshot = new Set([
+  "track.add",
+  "track.remove",
+  "rig.panic",
+  "rig.restore",
+  "plugin.parameter.batch",
+]);
 
-export function reduce(state, message) {
-  const change = changes[message.type];
-  if (!change) return state;
-  return change(state, message.data, message.data.changed_by ?? message.user_id ?? null);
+export function reduce(state, { type, data, user_id }) {
+  const change = changes[type];
+  return change ? change(state, data, data.changed_by ?? user_id ?? null) : state;
 }
 
 const changes = {
