@@ -34,6 +34,7 @@ use crate::rig::karaoke;
 use crate::rig::state::Wiring;
 use crate::rig::{State, Track};
 use crate::ring::rings;
+use crate::server::tls::Tls;
 use crate::server::{self, Shared};
 use crate::session::{Door, Role};
 use crate::ticker::Ticker;
@@ -82,12 +83,25 @@ pub fn serve(config: Config) -> Result<(), Failure> {
         message_bytes: config.limits.message_bytes,
         connections: config.limits.connections as usize,
         connects_per_minute: f64::from(config.limits.connects_per_minute),
+        tls: Tls::open(&config.tls, &config.state_dir)
+            .map_err(|error| Failure::failed(format!("There is no TLS: {error}.")))?,
     };
+    if let Some(tls) = &settings.tls {
+        log::info!(
+            "the certificate's SHA-256 fingerprint is {}",
+            tls.fingerprint
+        );
+    }
     let listening: Vec<SocketAddr> = listeners
         .iter()
         .filter_map(|listener| listener.local_addr().ok())
         .collect();
-    let door = Door::open(&config.state_dir, config.roles.grants(), "http", listening);
+    let door = Door::open(
+        &config.state_dir,
+        config.roles.grants(),
+        config.tls.scheme(),
+        listening,
+    );
     let fixed = fixed(&config);
     let run = provenance::writer::Run {
         agent_id: config.agent_id.clone(),
@@ -331,7 +345,12 @@ async fn run(
             }
         });
         if is_first {
-            log::info!("rigd is listening on http://{address}");
+            let scheme = if shared.is_encrypted() {
+                "https"
+            } else {
+                "http"
+            };
+            log::info!("rigd is listening on {scheme}://{address}");
         }
     }
     if is_first {

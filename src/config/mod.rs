@@ -87,6 +87,8 @@ settings! {
         pub jack: Jack = Jack::default();
         /// `[alsa]`.
         pub alsa: Alsa = Alsa::default();
+        /// `[tls]`.
+        pub tls: Tls = Tls::default();
         /// `[realtime]`.
         pub realtime: Realtime = Realtime::default();
         /// `[limits]`.
@@ -161,6 +163,31 @@ settings! {
     /// Capture and playback are different cards, and a cable between them (word clock, S/PDIF, ADAT) keeps
     /// them in step.
     pub one_clock: bool = false, Kind::Bool, "";
+}
+
+settings! {
+    /// Encrypted connections, https:// and wss://, on the same port; without a certificate all are plain.
+    pub struct Tls, section "tls" of Config at |c| c.tls;
+
+    /// The certificate, and those between it and its authority: a PEM file.
+    pub cert: Option<PathBuf> = None, Kind::Text(4096), "";
+    /// Its private key: a PEM file that only rigd can read.
+    pub key: Option<PathBuf> = None, Kind::Text(4096), "";
+    /// Makes a certificate and keeps it in the state folder; browsers warn of it, and people compare the
+    /// fingerprint that rigd logs at its start.
+    pub self_signed: bool = false, Kind::Bool, "";
+}
+
+impl Tls {
+    /// Whether connections are encrypted.
+    pub fn is_on(&self) -> bool {
+        self.self_signed || self.cert.is_some()
+    }
+
+    /// What the rig's addresses begin with.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_on() { "https" } else { "http" }
+    }
 }
 
 settings! {
@@ -257,6 +284,7 @@ impl Config {
             .chain(Audio::FIELDS)
             .chain(Jack::FIELDS)
             .chain(Alsa::FIELDS)
+            .chain(Tls::FIELDS)
             .chain(Realtime::FIELDS)
             .chain(Limits::FIELDS)
             .chain(Roles::FIELDS)

@@ -111,6 +111,7 @@ impl Desk {
     }
 
     fn visits(&self) -> usize {
-        self.clients.len() - self.clients()
+        let visits = self.clients.values();
+        visits.filter(|client| client.visit.is_some()).count()
     }
 }

@@ -17,6 +17,7 @@
 //! | `settle.rs` | a group is applied: replies, acks, views |
 //! | `tell.rs` | what everyone else is told |
 //! | `visit.rs` | HTTP requests, each a client for as long as it takes |
+//! | `room.rs` | who leaves when somebody with a token finds no room |
 //! | `metrics.rs` | what waits and what that takes, for `/metrics` |
 //! | `switches.rs` | what the settings have turned off |
 //! | `transcript.rs` | `log_messages` |
@@ -41,6 +42,7 @@ mod people;
 mod reading;
 mod receive;
 mod repeats;
+mod room;
 mod settle;
 pub mod switches;
 mod tell;
@@ -60,6 +62,7 @@ use tokio_tungstenite::tungstenite::Message;
 use client::Resync;
 pub use client::{Client, ClientId};
 pub use pairing::Lookup;
+pub use visit::Visitor;
 
 use crate::backend::{Format, Wanted};
 use crate::batcher::Batcher;
@@ -287,9 +290,9 @@ impl Desk {
         &self.telemetry
     }
 
-    /// Connections; visits are none.
+    /// Connections; visits are none, and those that are being closed.
     pub fn clients(&self) -> usize {
-        let stay = |client: &&Client| client.visit.is_none();
+        let stay = |client: &&Client| client.visit.is_none() && client.ends.is_none();
         self.clients.values().filter(stay).count()
     }
 

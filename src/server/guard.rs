@@ -119,6 +119,7 @@ mod tests {
             message_bytes: 0,
             connections: 0,
             connects_per_minute: 10.0,
+            tls: None,
         })
     }
 

@@ -14,13 +14,13 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::bearer::Bearer;
 use super::socket::Arrival;
-use super::{Place, Shared, api, pair, socket};
+use super::tls::Stream;
+use super::{Caller, Place, Shared, api, pair, socket};
 use crate::desk::Desk;
 use crate::protocol::encode;
 use crate::remote;
@@ -35,10 +35,10 @@ const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-anc
 /// Answers one request.
 pub async fn answer(
     request: Request<Incoming>,
-    local: SocketAddr,
-    peer: SocketAddr,
+    caller: Caller,
     shared: Rc<Shared>,
 ) -> Result<Answer, Infallible> {
+    let Caller { local, peer, .. } = caller;
     let host = shared.guard.borrow().check_host(request.headers());
     let answer = match host {
         Err(reason) => plain(StatusCode::MISDIRECTED_REQUEST, "FORBIDDEN_HOST", &reason),
@@ -47,7 +47,7 @@ pub async fn answer(
             pair::answer(request, local, peer, &shared).await
         }
         Ok(()) if request.uri().path().starts_with(api::PREFIX) => {
-            api::answer(request, local, peer, &shared).await
+            api::answer(request, caller, &shared).await
         }
         Ok(()) => page(&request, &shared),
     };
@@ -148,22 +148,29 @@ fn upgrade(
             return answer;
         }
     };
-    if let Err(reject) = shared.guard.borrow_mut().check_rate(peer.ip()) {
+    let bearer = Bearer::find(request.headers());
+    let arrival = match arrival(&bearer, &request, peer, shared) {
+        Ok(arrival) => arrival,
+        Err((status, reject)) => return refused(status, &reject),
+    };
+    // Who has shown a good token enters, whatever others do at the same address.
+    let is_proved = arrival.identity.is_some();
+    let rate = shared.guard.borrow_mut().check_rate(peer.ip());
+    if let Err(reject) = rate
+        && !is_proved
+    {
         return refused(StatusCode::TOO_MANY_REQUESTS, &reject);
     }
     let limit = shared.settings.connections;
-    if shared.desk.borrow().clients() >= limit {
+    let mut desk = shared.desk.borrow_mut();
+    if desk.clients() >= limit && !desk.make_room(is_proved) {
         let reject = Reject::Capacity {
             what: "connections",
             limit: limit as u64,
         };
         return refused(StatusCode::SERVICE_UNAVAILABLE, &reject);
     }
-    let bearer = Bearer::find(request.headers());
-    let arrival = match arrival(&bearer, &request, peer, shared) {
-        Ok(arrival) => arrival,
-        Err((status, reject)) => return refused(status, &reject),
-    };
+    drop(desk);
     if let Some(protocol) = bearer.protocol {
         let headers = response.headers_mut();
         headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
@@ -176,13 +183,13 @@ fn upgrade(
         // hyper gives the bare stream back, and with it its own buffers' memory.
         match upgraded
             .await
-            .map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>())
+            .map(|upgraded| upgraded.downcast::<TokioIo<Stream>>())
         {
             Ok(Ok(parts)) => {
                 let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
                 socket::serve(stream, read, peer, arrival, shared).await
             }
-            Ok(Err(_)) => log::error!("an upgraded connection was not a TCP stream"),
+            Ok(Err(_)) => log::error!("an upgraded connection was not the one that was accepted"),
             Err(error) => log::debug!("an upgrade from {peer} was not finished: {error}"),
         }
         drop(place);

@@ -9,16 +9,20 @@
 //! | `guard.rs` | who may connect: `Host`, `Origin`, how many |
 //! | `bearer.rs` | the token that comes with a request |
 //! | `pair.rs` | a code comes in, a token goes out |
+//! | `tls.rs` | handshakes, and the certificate |
+//! | `hall.rs` | connections that are no WebSocket yet |
 //! | `tally.rs` | what is counted before anything reaches the desk |
 //! | `socket.rs` | one WebSocket client |
 
 mod api;
 mod bearer;
 mod guard;
+mod hall;
 mod http;
 mod pair;
 mod socket;
 mod tally;
+pub mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -36,7 +40,9 @@ use tokio::task::spawn_local;
 use crate::desk::Desk;
 use crate::telemetry::page::Page;
 use guard::Guard;
+use hall::{GuestId, Hall};
 use tally::Tally;
+use tls::{Stream, Tls};
 
 /// A request's headers must be complete within this time, and fit into [`HEADER_BYTES`].
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,11 +50,12 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADER_BYTES: usize = 16 * 1024;
 /// What the kernel may hold for a client that does not read, in bytes.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
-/// TCP connections beyond the WebSocket ones: pages, health checks, half-open ones.
+/// TCP connections beyond the WebSocket ones: pages, health checks, half-open ones. Past that one of
+/// them is closed for the next.
 const OTHER_CONNECTIONS: usize = 128;
 
 /// What the server is told.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// Further origins whose pages may connect.
     pub allowed_origins: Vec<String>,
@@ -58,6 +65,8 @@ pub struct Settings {
     pub connections: usize,
     /// New connections an address and minute, beyond the first 20.
     pub connects_per_minute: f64,
+    /// What connections are encrypted with.
+    pub tls: Option<Tls>,
 }
 
 /// What every connection shares. Control thread.
@@ -71,6 +80,7 @@ pub struct Shared {
     settings: Settings,
     guard: RefCell<Guard>,
     tally: RefCell<Tally>,
+    hall: RefCell<Hall>,
     open: Cell<usize>,
 }
 
@@ -85,12 +95,18 @@ impl Shared {
             settings,
             guard,
             tally: RefCell::default(),
+            hall: RefCell::default(),
             open: Cell::new(0),
         })
     }
 }
 
 impl Shared {
+    /// Whether connections are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.settings.tls.is_some()
+    }
+
     /// Tells every client that the box goes away.
     pub fn say_goodbye(&self) {
         self.ends.send_replace(true);
@@ -120,18 +136,28 @@ pub async fn listen(listener: std::net::TcpListener, shared: Rc<Shared>) -> io::
 
 fn accept(stream: TcpStream, local: SocketAddr, peer: SocketAddr, shared: &Rc<Shared>) {
     shared.tally.borrow_mut().accepted();
-    if shared.open.get() >= shared.settings.connections + OTHER_CONNECTIONS {
+    // Sockets on their way out count as well.
+    let is_full = shared.open.get() >= shared.settings.connections + 2 * OTHER_CONNECTIONS;
+    let guest = shared.hall.borrow_mut().enter(peer.ip(), OTHER_CONNECTIONS);
+    let Some(guest) = guest.ok().filter(|_| !is_full) else {
         shared.tally.borrow_mut().turned_away("too many");
         return;
-    }
+    };
     let _ = stream.set_nodelay(true);
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
     let place = Place::take(shared);
-    let service = {
-        let shared = Rc::clone(shared);
-        service_fn(move |request| http::answer(request, local, peer, Rc::clone(&shared)))
-    };
-    spawn_local(async move {
+    let seat = Seat(Rc::clone(shared), guest);
+    let caller = Caller { local, peer, guest };
+    let task = spawn_local(async move {
+        let shared = &seat.0;
+        let stream = match &shared.settings.tls {
+            Some(tls) => match tls.accept(stream, peer).await {
+                Some(stream) => stream,
+                None => return shared.tally.borrow_mut().turned_away("tls"),
+            },
+            None => Stream::Left(stream),
+        };
+        let service = service_fn(|request| http::answer(request, caller, Rc::clone(shared)));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
@@ -143,6 +169,41 @@ fn accept(stream: TcpStream, local: SocketAddr, peer: SocketAddr, shared: &Rc<Sh
         }
         drop(place);
     });
+    let mut hall = shared.hall.borrow_mut();
+    hall.is_run_by(guest, task.abort_handle());
+}
+
+/// Who asks, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    local: SocketAddr,
+    peer: SocketAddr,
+    guest: GuestId,
+}
+
+/// A place in the hall.
+struct Seat(Rc<Shared>, GuestId);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.hall.borrow_mut().leave(self.1);
+    }
+}
+
+/// Whoever asks is not sent away while this is there.
+struct Served<'a>(&'a Shared, GuestId);
+
+impl<'a> Served<'a> {
+    fn begin(shared: &'a Shared, guest: GuestId) -> Served<'a> {
+        shared.hall.borrow_mut().serve(guest, true);
+        Served(shared, guest)
+    }
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.0.hall.borrow_mut().serve(self.1, false);
+    }
 }
 
 /// One of the connections that may be open.

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
@@ -20,6 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use super::Shared;
+use super::tls::Stream;
 use crate::desk::ClientId;
 use crate::rig::Reject;
 use crate::session::{self, Identity};
@@ -72,7 +72,7 @@ impl Arrival {
 
 /// Serves one client until it is gone.
 pub async fn serve(
-    stream: TcpStream,
+    stream: Stream,
     already_read: Vec<u8>,
     peer: SocketAddr,
     arrival: Arrival,
@@ -145,7 +145,7 @@ enum End {
 }
 
 struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Stream>,
     id: ClientId,
     shared: Rc<Shared>,
     looks: Interval,

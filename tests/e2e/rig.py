@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,7 @@ class Rig:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self.clients = []
-        self.port = int(self.wait_for_log(r"listening on http://[^ ]*:(\d+)")[1])
+        self.port = int(self.wait_for_log(r"listening on https?://[^ ]*:(\d+)")[1])
         self.url = f"ws://127.0.0.1:{self.port}/ws"
 
     def _read(self):
@@ -131,6 +132,27 @@ class Rig:
         self.headers = answer_headers
         return json.loads(answer)
 
+    def metrics(self):
+        """Every sample of `/metrics` by name and labels; the text must be what Prometheus reads."""
+        status, headers, body = self.http("/metrics")
+        assert status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4")
+        families = list(text_string_to_metric_families(body.decode()))
+        names = [family.name for family in families]
+        assert len(names) == len(set(names)), "each family once"
+        for family in families:
+            assert family.documentation and family.type in ("gauge", "counter", "histogram"), family
+        return {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    def bearer(self, *options):
+        """Headers with a token of this rig's, made by `rigd token`."""
+        done = run(self.state.parent, "token", *options, "--state-dir", self.state)
+        assert done.returncode == 0, done.stderr
+        return {"Authorization": f"Bearer {done.stdout.strip()}"}
+
     def stop(self, number=signal.SIGTERM):
         """Ends it as systemd would; its exit code."""
         if self.process.poll() is None:
@@ -168,6 +190,12 @@ class Client:
         self.held = []
         self.binary = []
         self.status = self.wait("connection.status")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def close(self):
         self.opened.close()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from rig import PATIENCE, run, seqs
+from rig import PATIENCE, seqs
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_a_poll_brings_what_has_happened(rig, alice, at):
 def test_a_poll_waits_for_what_happens(rig, alice, at):
     seq = alice.state()["seq"]
     poll = in_background(lambda: rig.api(f"events?since_seq={seq}&timeout_s=30"))
-    while "rigd_polls 1" not in rig.http("/metrics")[2].decode():
+    while rig.metrics()["rigd_polls",] < 1:
         time.sleep(0.01)
     alice.ask("plugin.parameter", change(at, 0.5))
     assert seqs(poll()["events"])[0] == seq + 1
@@ -224,7 +224,7 @@ def test_polls_that_wait_are_bounded_and_hurt_nobody(rig, alice):
     waiting = [socket.create_connection(("127.0.0.1", rig.port), timeout=PATIENCE) for _ in range(16)]
     for connection in waiting:
         connection.sendall(request.encode())
-    while "rigd_polls 16" not in rig.http("/metrics")[2].decode():
+    while rig.metrics()["rigd_polls",] < 16:
         time.sleep(0.01)
     assert refused(rig, "RATE_LIMITED", 429, f"events?since_seq={seq}")["limit"] == "polls"
     assert int(rig.headers["retry-after"]) >= 1
@@ -232,14 +232,14 @@ def test_polls_that_wait_are_bounded_and_hurt_nobody(rig, alice):
     rig.api("status")
     for connection in waiting:
         connection.close()
-    while "rigd_polls 0" not in rig.http("/metrics")[2].decode():
+    while rig.metrics()["rigd_polls",] > 0:
         time.sleep(0.01)
 
 
 def test_polls_end_when_the_rig_does(rig):
     seq = rig.api("state")["seq"]
     poll = in_background(lambda: rig.api(f"events?since_seq={seq}&timeout_s=60"))
-    while "rigd_polls 1" not in rig.http("/metrics")[2].decode():
+    while rig.metrics()["rigd_polls",] < 1:
         time.sleep(0.01)
     rig.stop()
     assert poll()["events"] == []
@@ -335,17 +335,10 @@ def test_a_body_that_never_ends_is_given_up(rig):
         assert b" 408 " in connection.recv(100)
 
 
-def token(rig, *options):
-    """A token of this rig's."""
-    done = run(rig.state.parent, "token", *options, "--state-dir", rig.state)
-    assert done.returncode == 0, done.stderr
-    return {"Authorization": f"Bearer {done.stdout.strip()}"}
-
-
 def test_a_token_lets_somebody_in(start):
     rig = start(settings='allow_anonymous = "off"\n')
-    ana = token(rig, "--role", "host", "--user", "ana")
-    ben = token(rig, "--role", "guest", "--user", "ben")
+    ana = rig.bearer("--role", "host", "--user", "ana")
+    ben = rig.bearer("--role", "guest", "--user", "ben")
     volume = {"type": "track.update", "user_id": "zoe", "data": {"track_id": "mic1", "volume": 0.5}}
     reply = rig.api("message", volume, **ana)
     assert reply["user_id"] == "ana", "whatever it claims"
@@ -359,7 +352,7 @@ def test_a_token_lets_somebody_in(start):
 def test_limits_are_of_the_user_wherever_the_token_is_shown(start):
     """Others behind the same address have no part in it, and take none away."""
     rig = start(settings='[limits]\nmessages_per_s = 1\nmessage_burst = 5\n')
-    ana = token(rig, "--role", "host", "--user", "ana")
+    ana = rig.bearer("--role", "host", "--user", "ana")
     for _ in range(10):
         rig.http("/api/status")
     refused(rig, "RATE_LIMITED", 429, "status")

@@ -4,38 +4,20 @@ import json
 import re
 import time
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from raw import Raw
 from rig import NO_LIMITS, PATIENCE, value
 
 
-def metrics(rig):
-    """Every sample by name and labels; the text must be what Prometheus reads."""
-    status, headers, body = rig.http("/metrics")
-    assert status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4")
-    families = list(text_string_to_metric_families(body.decode()))
-    names = [family.name for family in families]
-    assert len(names) == len(set(names)), "each family once"
-    for family in families:
-        assert family.documentation and family.type in ("gauge", "counter", "histogram"), family
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in families
-        for sample in family.samples
-    }
-
-
 def test_what_is_counted(rig, alice, bob):
     at = alice.add()
-    before = metrics(rig)
+    before = rig.metrics()
     assert before["rigd_connections",] == 2 and before["rigd_engine_running",] == 1
     alice.ask("plugin.parameter", value(at, "volume", 0.5), requires_ack=True)
     alice.wait("ack")
     bob.wait("plugin.parameter")
     alice.send("PLUGIN_PARAMETER", value(at, "volume", 99))
     alice.fail("UNKNOWN_MESSAGE_TYPE", "no.such.thing")
-    after = metrics(rig)
+    after = rig.metrics()
 
     def grown(*name):
         return after[name] - before.get(name, 0)
@@ -67,24 +49,24 @@ def test_what_waits_for_a_client_that_does_not_read_is_seen(start):
     at = alice.add()
     slow = Raw(rig.port, receive_buffer=2048)
     deadline = time.monotonic() + PATIENCE
-    while metrics(rig)["rigd_queue_depth", "longest_outbox"] == 0:
+    while rig.metrics()["rigd_queue_depth", "longest_outbox"] == 0:
         for _ in range(200):
             alice.send("plugin.parameter", value(at, "volume", 0.5))
         alice.ask("status.get")
         alice.held.clear()
         assert time.monotonic() < deadline
     slow.close()
-    while metrics(rig)["rigd_queue_depth", "longest_outbox"] > 0:
+    while rig.metrics()["rigd_queue_depth", "longest_outbox"] > 0:
         assert time.monotonic() < deadline
 
 
 def test_no_client_can_make_the_page_grow(rig, alice):
-    lines = len(metrics(rig))
+    lines = len(rig.metrics())
     for number in range(100):
         alice.send(f"type.of.my.own.{number}", user_id=f"u{number}", session_id=f"s{number}")
         rig.http(f"/path{number}")
     alice.ask("status.get")
-    assert len(metrics(rig)) <= lines + 5
+    assert len(rig.metrics()) <= lines + 5
 
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbmEifQ.c2VzYW1l"

@@ -14,7 +14,6 @@ mod events;
 mod reply;
 mod visit;
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use hyper::body::Incoming;
@@ -25,9 +24,9 @@ use hyper::header::{
 use hyper::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::Shared;
 use super::bearer::Bearer;
 use super::http::Answer;
+use super::{Caller, Served, Shared};
 use crate::rig::Reject;
 use body::Query;
 use reply::{Refusal, refusal};
@@ -69,18 +68,16 @@ impl Endpoint {
 }
 
 /// Answers one request.
-pub async fn answer(
-    request: Request<Incoming>,
-    local: SocketAddr,
-    peer: SocketAddr,
-    shared: &Rc<Shared>,
-) -> Answer {
-    let allowed = shared.guard.borrow().check_origin(request.headers(), local);
+pub async fn answer(request: Request<Incoming>, caller: Caller, shared: &Rc<Shared>) -> Answer {
+    let allowed = {
+        let guard = shared.guard.borrow();
+        guard.check_origin(request.headers(), caller.local)
+    };
     if let Err(reason) = allowed {
         return Refusal::new(StatusCode::FORBIDDEN, "FORBIDDEN_ORIGIN", &reason).into();
     }
     let origin = request.headers().get(ORIGIN).cloned();
-    let mut answer = match serve(request, peer, shared).await {
+    let mut answer = match serve(request, caller, shared).await {
         Ok(answer) => answer,
         Err(refusal) => refusal.into(),
     };
@@ -95,7 +92,7 @@ pub async fn answer(
 
 async fn serve(
     request: Request<Incoming>,
-    peer: SocketAddr,
+    caller: Caller,
     shared: &Rc<Shared>,
 ) -> Result<Answer, Refusal> {
     let endpoint = Endpoint::find(request.uri().path()).ok_or_else(|| {
@@ -119,7 +116,9 @@ async fn serve(
         Method::POST => body::read(request, shared.settings.message_bytes).await?,
         _ => String::new(),
     };
-    let mut visit = Visit::begin(shared, peer.ip(), token.as_deref())?;
+    // Everything is here: from now on it is the rig that takes its time.
+    let _served = Served::begin(shared, caller.guest);
+    let mut visit = Visit::begin(shared, caller.peer.ip(), token.as_deref())?;
     match endpoint {
         Endpoint::State => visit.data(&message("state.get")).await,
         Endpoint::Status => visit.data(&message("status.get")).await,
