@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::care::{self, FileArgs, ResetArgs, SupportArgs};
 use crate::config::{Config, Faults, Override, Value};
 use crate::doctor::{self, DoctorArgs};
 use crate::provenance;
@@ -16,6 +17,7 @@ use crate::provenance::commands::LogCommand;
 use crate::provenance::legacy::ImportArgs;
 use crate::session;
 use crate::session::commands::{PairArgs, TokenArgs};
+use crate::tone::{self, ToneArgs};
 
 /// Exit code of a command that could not do what it was asked.
 pub const FAILED: u8 = 1;
@@ -98,9 +100,19 @@ pub enum Command {
     Pair(PairArgs),
     /// Is this box fit for realtime sound, and what would mend it
     Doctor(DoctorArgs),
+    /// Ask a rig that runs for a test tone
+    Tone(ToneArgs),
     /// Read the log of every change; also while rigd is running
     #[command(subcommand)]
     Log(LogCommand),
+    /// Write state, log and settings into a file; also while rigd is running
+    Backup(FileArgs),
+    /// Put what a backup holds in the place of what is there
+    Restore(FileArgs),
+    /// Write what a bug report needs into a file, without secrets
+    Support(SupportArgs),
+    /// Delete everything that rigd has kept
+    Reset(ResetArgs),
     /// Copy the plugin configurations of an older system into the state folder
     ImportLegacy(ImportArgs),
 }
@@ -169,6 +181,9 @@ pub struct ReplayArgs {
     /// Which run; the newest one if left out
     #[arg(long, value_name = "ID")]
     pub epoch: Option<String>,
+    /// Begins at the last snapshot that holds nothing behind this change, instead of at the beginning
+    #[arg(long, value_name = "SEQ")]
+    pub from: Option<u64>,
     /// Ends where the change after this one took effect
     #[arg(long, value_name = "SEQ")]
     pub until: Option<u64>,
@@ -279,11 +294,31 @@ pub fn main() -> ExitCode {
             Command::Doctor(args) => {
                 doctor_settings(&args).and_then(|config| doctor::run(&args, &config))
             }
+            Command::Tone(args) => {
+                load(args.config.as_deref(), &[]).and_then(|config| tone::run(&args, &config))
+            }
             Command::Token(args) => in_folder(&args.state_dir)
                 .and_then(|config| session::commands::token(&args, &config)),
             Command::Pair(args) => in_folder(&args.state_dir)
                 .and_then(|config| session::commands::pair(&args, &config)),
             Command::Log(command) => provenance::commands::run(command, state_dir),
+            Command::Backup(args) => args
+                .state_dir
+                .clone()
+                .map_or_else(state_dir, Ok)
+                .and_then(|folder| care::backup(&args, &folder)),
+            Command::Restore(args) => args
+                .state_dir
+                .clone()
+                .map_or_else(state_dir, Ok)
+                .and_then(|folder| care::restore(&args, &folder)),
+            Command::Support(args) => {
+                support_settings(&args).and_then(|config| care::support(&args, &config))
+            }
+            Command::Reset(args) => args
+                .state_dir
+                .map_or_else(state_dir, Ok)
+                .and_then(|folder| care::reset(&folder)),
             Command::ImportLegacy(args) => args
                 .state_dir
                 .map_or_else(state_dir, Ok)
@@ -301,6 +336,14 @@ pub fn main() -> ExitCode {
 fn doctor_settings(args: &DoctorArgs) -> Result<Config, Failure> {
     let backend = args.backend.clone().map(Value::Text);
     let overrides: Vec<Override> = over("--backend", "audio", "backend", backend)
+        .into_iter()
+        .collect();
+    load(args.config.as_deref(), &overrides)
+}
+
+fn support_settings(args: &SupportArgs) -> Result<Config, Failure> {
+    let folder = args.state_dir.clone().map(Value::Text);
+    let overrides: Vec<Override> = over("--state-dir", "", "state_dir", folder)
         .into_iter()
         .collect();
     load(args.config.as_deref(), &overrides)

@@ -10,6 +10,8 @@
 //! | room | what |
 //! |---|---|
 //! | [`cli`], [`config`], [`log`], [`run`] | the command line, the settings, the log; what wires everything |
+//! | [`care`] | backup, restore, support bundle, factory reset |
+//! | [`systemd`] | readiness, watchdog and status, for systemd |
 //! | [`server`], [`remote`] | sockets and HTTP; the page |
 //! | [`protocol`] | bytes ↔ messages, in all dialects |
 //! | [`session`], [`keyfile`] | who may do what, and how much; what nobody else may read |
@@ -20,8 +22,8 @@
 //! | [`sync`] | what each client still has to hear |
 //! | [`ring`] | the only way to and from the realtime thread |
 //! | [`telemetry`], [`ticker`] | status and metrics; the fast clock |
-//! | [`backend`], [`render`], [`replay`] | who calls the engine: a JACK server, a clock, a file, a night once more |
-//! | [`doctor`] | is this box fit for realtime sound |
+//! | [`backend`], [`render`], [`replay`] | who calls the engine: a JACK server, a card, a clock, a file, a night once more |
+//! | [`doctor`], [`tone`] | is this box fit for realtime sound; a test tone |
 //! | [`rigd_rt`] | the engine: `no_std`, no alloc, no unsafe |
 //!
 //! Invariants:
@@ -36,6 +38,7 @@
 
 pub mod backend;
 pub mod batcher;
+pub mod care;
 pub mod cli;
 pub mod config;
 pub mod desk;
@@ -53,7 +56,9 @@ pub mod run;
 pub mod server;
 pub mod session;
 pub mod sync;
+pub mod systemd;
 pub mod telemetry;
 pub mod ticker;
+pub mod tone;
 pub mod voice;
 pub mod wav;

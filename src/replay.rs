@@ -1,13 +1,18 @@
-//! `rigd replay`: a run once more, from its journal: the same input gives the same bits.
+//! `rigd replay`: a run once more, from its journal: the same input gives the same bits. Begun at a
+//! snapshot within the run, it has every value from there on, but begins with silence where the run had
+//! tails, envelopes and notches, and a reverb's modulation begins anew: what comes is alike, and the same
+//! to the bit only where no effect remembers that far back.
 
 use std::path::{Path, PathBuf};
 
 use rigd_rt::{CHANNELS_MAX, Engine};
+use rusqlite::Connection;
 
 use crate::backend::Deck;
 use crate::cli::{Failure, ReplayArgs, sentence};
 use crate::provenance::database::{self, Unusable};
-use crate::provenance::journal::{self, Group, Stage};
+use crate::provenance::journal::{Group, Stage};
+use crate::provenance::runs::{self, Snapshot};
 use crate::ring::{ControlEnds, rings};
 use crate::wav::{self, WavWriter};
 
@@ -26,7 +31,12 @@ pub fn replay(args: &ReplayArgs, state_dir: &Path) -> Result<(), Failure> {
         )));
     }
     let db = database::open_to_read(&path).map_err(unusable)?;
-    let stage = journal::stage(&db, args.epoch.as_deref())
+    if database::is_older(&db).map_err(unusable)? {
+        return Err(Failure::failed(
+            "The log was written by an older rigd: start this one on it once, then replay.",
+        ));
+    }
+    let stage = runs::stage(&db, args.epoch.as_deref())
         .map_err(unusable)?
         .ok_or_else(|| match &args.epoch {
             Some(epoch) => Failure::failed(format!("The log has no run \"{epoch}\".")),
@@ -39,9 +49,18 @@ pub fn replay(args: &ReplayArgs, state_dir: &Path) -> Result<(), Failure> {
             env!("CARGO_PKG_VERSION")
         );
     }
-    let mut player = Player::new(args, &stage)?;
+    let from = runs::snapshot(&db, &stage.epoch, args.from)
+        .map_err(unusable)?
+        .ok_or_else(|| Failure::failed(nowhere(&db, &stage.epoch)))?;
+    if !from.is_start {
+        eprintln!(
+            "The replay begins at frame {} (change {}): what sounded on from before is not in it.",
+            from.frame, from.seq
+        );
+    }
+    let mut player = Player::new(args, &stage, from)?;
     let mut until = None;
-    journal::groups(&db, &stage.epoch, |group| {
+    runs::groups(&db, &stage.epoch, from, |group| {
         if args.until.is_some_and(|until| group.seq > until) {
             until = Some(group.frame);
             return Ok(false);
@@ -70,6 +89,17 @@ impl From<Unusable> for Failure {
     }
 }
 
+/// Why a replay can begin nowhere.
+fn nowhere(db: &Connection, epoch: &str) -> String {
+    match runs::snapshot(db, epoch, None) {
+        Ok(Some(first)) => format!(
+            "The journal of the run begins with change {}: name that or a later one with --from.",
+            first.seq
+        ),
+        _ => "The journal of the run was pruned.".to_owned(),
+    }
+}
+
 struct Player {
     deck: Deck,
     ends: ControlEnds,
@@ -82,7 +112,7 @@ struct Player {
 }
 
 impl Player {
-    fn new(args: &ReplayArgs, stage: &Stage) -> Result<Player, Failure> {
+    fn new(args: &ReplayArgs, stage: &Stage, from: Snapshot) -> Result<Player, Failure> {
         let rate = stage.sample_rate_hz;
         let unreadable = |error: wav::ReadError| Failure::usage(sentence(&error));
         let read = |path: &PathBuf, most| wav::read(path, most, rate).map_err(unreadable);
@@ -104,13 +134,15 @@ impl Player {
             .map_err(|error| Failure::failed(sentence(&error)))?;
         let pool = vec![0.0; stage.pool_samples as usize].leak();
         let (ends, engine_ends) = rings();
+        let position = if from.is_start { 0 } else { from.frame };
+        let engine = Box::new(Engine::new(rate, position, pool));
         Ok(Player {
-            deck: Deck::new(Box::new(Engine::new(rate, 0, pool)), engine_ends, rate),
+            deck: Deck::new(engine, engine_ends, rate),
             ends,
             group: 0,
             block: vec![[0.0; BLOCK]; inputs.len()],
             inputs,
-            position: 0,
+            position,
             writer,
         })
     }
@@ -118,7 +150,7 @@ impl Player {
     fn apply(&mut self, group: &Group) -> Result<(), Failure> {
         let Some(commands) = &group.commands else {
             return Err(Failure::failed(format!(
-                "The journal has a gap at frame {} (change {}): the disk did not take it. Replay up to there with --until {}.",
+                "The journal has a gap at frame {} (change {}): the disk did not take it. Replay up to there with --until {}, or from a later change on with --from.",
                 group.frame,
                 group.seq,
                 group.seq.saturating_sub(1)

@@ -8,6 +8,7 @@
 //! | `rigd-control` | sockets, desk, batcher: one small runtime, restarted here if it panics |
 //! | `rigd-vault` | looks after the secret and the codes in the state folder |
 //! | `rigd-record` | writes `--output` |
+//! | `rigd-watchdog` | looks whether sound and control still move |
 //! | main | waits for signals |
 
 use std::cell::RefCell;
@@ -15,10 +16,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rigd_rt::Engine;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -27,6 +29,7 @@ use crate::backend::keeper::{Keeper, NEWS, News};
 use crate::backend::{self, Deck, Wanted};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
+use crate::desk::load::Policy;
 use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake, switches};
 use crate::provenance;
 use crate::provenance::prune::Retention;
@@ -37,6 +40,11 @@ use crate::ring::rings;
 use crate::server::tls::Tls;
 use crate::server::{self, Shared};
 use crate::session::{Door, Role};
+use crate::systemd::{
+    self,
+    status::StatusLine,
+    watchdog::{self, Vital},
+};
 use crate::ticker::Ticker;
 
 /// How long the control thread may take to end before the process does so without it.
@@ -74,7 +82,9 @@ pub fn serve(config: Config) -> Result<(), Failure> {
         }
     };
     let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));
-    let deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
+    let vital = Arc::new(Vital::default());
+    let mut deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
+    deck.count_blocks_on(vital.blocks());
     let (stop, stopped) = watch::channel(false);
     let (attached, is_attached) = mpsc::channel();
     let (done, ended) = mpsc::channel();
@@ -110,17 +120,21 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     };
     let keeps_events = config.features.enable_daid_tracking;
     let cpus = config.realtime.control_cpus.clone();
+    let load_policy = load_policy(&config);
     let (want, wanted) = watch::channel(Wanted::default());
     let (news, is_news) = mpsc::sync_channel(NEWS);
     let mut link = Link {
         want,
         news: is_news,
         seq: None,
+        status: StatusLine::default(),
+        vital: Arc::clone(&vital),
     };
     let control_side = move || {
         backend::realtime::pin(&cpus);
         let log = opened.begin(state.durable(), state.seq, run, keeps_events);
         let mut desk = Desk::new(fixed, state);
+        desk.set_load_policy(load_policy);
         desk.keep(log);
         desk.admit_by(door);
         desk.attach(control_ends, format, mic_feed);
@@ -141,7 +155,14 @@ pub fn serve(config: Config) -> Result<(), Failure> {
         .start(deck)
         .map_err(|error| Failure::failed(format!("The sound could not be started: {error}.")))?;
     let (stop_backend, backend_stops) = mpsc::channel();
-    let keeper = Keeper::new(session, pool_samples, wanted, news, backend_stops);
+    let keeper = Keeper::new(
+        session,
+        pool_samples,
+        wanted,
+        news,
+        backend_stops,
+        Arc::clone(&vital),
+    );
     let (ends_with, backend_ended) = mpsc::channel();
     std::thread::Builder::new()
         .name("rigd-backend".to_owned())
@@ -151,9 +172,16 @@ pub fn serve(config: Config) -> Result<(), Failure> {
                 "The backend's thread could not be started: {error}."
             ))
         })?;
+    watchdog::start(Arc::clone(&vital)).map_err(|error| {
+        Failure::failed(format!(
+            "The watchdog's thread could not be started: {error}."
+        ))
+    })?;
+    systemd::tell(NotifyState::Ready);
     signals.wait();
     log::info!("rigd is ending");
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    vital.end();
+    systemd::tell(NotifyState::Stopping);
     let _ = stop.send(true);
     if ended.recv_timeout(CONTROL_ENDS_WITHIN).is_err() {
         log::error!("the control side did not end in time; rigd ends without it");
@@ -171,12 +199,15 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     }
 }
 
-/// What goes between the control side and the backend's keeper. Control thread.
+/// What goes between the control side and the others: the backend's keeper, the watchdog, systemd.
+/// Control thread.
 struct Link {
     want: watch::Sender<Wanted>,
     news: mpsc::Receiver<News>,
     /// Of the state whose wants were published.
     seq: Option<u64>,
+    status: StatusLine,
+    vital: Arc<Vital>,
 }
 
 impl Link {
@@ -269,6 +300,14 @@ pub fn new_rig(config: &Config, wiring: Wiring, pool_samples: usize) -> State {
     state
 }
 
+/// What the settings allow when the processor is too slow.
+fn load_policy(config: &Config) -> Policy {
+    Policy {
+        sheds: config.realtime.shed_load,
+        load_max: config.realtime.load_max as f32,
+    }
+}
+
 fn fixed(config: &Config) -> Fixed {
     let anonymous = match config.anonymous() {
         Anonymous::Host => Role::Host,
@@ -353,9 +392,6 @@ async fn run(
             log::info!("rigd is listening on {scheme}://{address}");
         }
     }
-    if is_first {
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    }
     tokio::select! {
         ended = clockwork(&shared, link) => ended,
         _ = stopped.wait_for(|stopped| *stopped) => {
@@ -369,6 +405,7 @@ async fn run(
 /// Lets the desk move: often while the engine owes an answer, else when something is due.
 async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
     let ticker = Ticker::new()?;
+    let begun = Instant::now();
     let log = shared.desk.borrow().log_health();
     let on_disk = async || match &log {
         Some(health) => health.news.notified().await,
@@ -376,7 +413,11 @@ async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
     };
     loop {
         link.follow(&mut shared.desk.borrow_mut());
-        let wake = shared.desk.borrow_mut().tick(Instant::now());
+        let now = Instant::now();
+        let wake = shared.desk.borrow_mut().tick(now);
+        link.vital.control_runs(begun, now);
+        link.status
+            .tell(now, || shared.desk.borrow().status_line(now));
         match wake {
             Wake::Often => ticker.wait(LOOK_EVERY).await?,
             Wake::At(time) => {

@@ -234,16 +234,26 @@ fn a_key_in_the_wrong_place_is_told_where_it_belongs() {
 }
 
 #[test]
-fn the_network_is_opened_in_so_many_words_only() {
-    let refused = fault("\n\nlisten = [\"127.0.0.1:1\", \"0.0.0.0:8000\"]");
+fn roles_have_permissions_that_exist() {
+    let config = parse("[roles]\nguest = [\"plugin:read\", \"log:read\"]").unwrap();
+    let grants = config.roles.grants();
+    assert_eq!(grants.guest.names(), ["plugin:read", "log:read"]);
+    assert_eq!(grants.display.names(), ["plugin:read"]);
+    let refused = fault("[roles]\ndisplay = [\"plugin:raed\"]");
     assert!(
-        refused.starts_with("3: `listen` opens 0.0.0.0:8000"),
+        refused.starts_with("2: `display` holds \"plugin:raed\""),
         "{refused}"
     );
-    assert!(refused.contains("allow_anonymous = \"host\""), "{refused}");
-    for word in ["host", "guest", "off"] {
-        let text = format!("allow_anonymous = \"{word}\"\nlisten = [\"0.0.0.0:8000\"]");
-        assert!(parse(&text).is_ok(), "{word}");
+    assert!(fault("[roles]\nhost = []").contains("unknown key `host`"));
+}
+
+#[test]
+fn on_the_network_nobody_is_anonymous_unless_it_is_said() {
+    for network in ["0.0.0.0:8000", "192.168.1.7:80", "[::]:8000"] {
+        let both = format!("listen = [\"127.0.0.1:1\", \"{network}\"]");
+        assert_eq!(parse(&both).unwrap().anonymous(), Anonymous::Off);
+        let said = format!("allow_anonymous = \"guest\"\n{both}");
+        assert_eq!(parse(&said).unwrap().anonymous(), Anonymous::Guest);
     }
     for loopback in [
         "127.0.0.1:0",
@@ -299,8 +309,12 @@ fn a_fault_outside_the_file_names_its_source() {
         list[0].message,
         "RIGD_AUDIO_BLOCK_FRAMES must be a whole number from 16 to 4096 (frames), not \"many\""
     );
-    let list = with_env("", &[("RIGD_LISTEN", "0.0.0.0:80")]).unwrap_err();
-    assert!(list[0].message.starts_with("RIGD_LISTEN opens 0.0.0.0:80"));
+    let list = with_env("", &[("RIGD_ROLES_GUEST", "king")]).unwrap_err();
+    assert!(
+        list[0]
+            .message
+            .starts_with("RIGD_ROLES_GUEST holds \"king\"")
+    );
     // An empty variable is none.
     assert!(with_env("", &[("RIGD_AUDIO_BLOCK_FRAMES", "")]).is_ok());
 }
@@ -571,7 +585,9 @@ fn bad_usage_exits_with_2_and_says_so_on_stderr() {
         &["serve", "--block", "sixty"],
         &["serve", "--block", "8"],
         &["serve", "--backend", "pulse"],
-        &["serve", "--listen", "0.0.0.0:8000"],
+        &["serve", "--listen", "0.0.0.0"],
+        &["token", "--role", "host"],
+        &["pair", "--role", "king"],
         &["render"],
     ] {
         let (code, out, err) = rigd(arguments);

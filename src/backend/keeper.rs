@@ -2,6 +2,7 @@
 //! its time, and neither clients nor sound wait for that. When the backend has ended and can come
 //! back, it is opened again and gets a new engine, which the control side builds from the state.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use super::{Backend, Deck, Format, Reopen, Session, Wanted, Work};
 use crate::rig::state::MicFeed;
 use crate::ring::{ControlEnds, rings};
+use crate::systemd::watchdog::Vital;
 
 /// How often the backend is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -52,6 +54,7 @@ pub struct Keeper {
     wanted: watch::Receiver<Wanted>,
     news: SyncSender<News>,
     stop: Receiver<()>,
+    vital: Arc<Vital>,
     told: Option<String>,
     format: Option<Format>,
     /// Number of the next engine's first frame.
@@ -69,14 +72,16 @@ fn pause(attempt: u32) -> Duration {
 
 impl Keeper {
     /// Of a backend that runs. `stop` ends it, when it says something or is dropped. The engine has a
-    /// delay memory of `pool_samples`.
+    /// delay memory of `pool_samples`. `vital` is told when sound is due.
     pub fn new(
         session: Box<dyn Session>,
         pool_samples: usize,
         wanted: watch::Receiver<Wanted>,
         news: SyncSender<News>,
         stop: Receiver<()>,
+        vital: Arc<Vital>,
     ) -> Keeper {
+        vital.expect_sound(!session.is_paced_elsewhere());
         Keeper {
             reopen: session.reopen(),
             format: session.format(),
@@ -84,6 +89,7 @@ impl Keeper {
             wanted,
             news,
             stop,
+            vital,
             told: None,
             frame: 0,
             pool: None,
@@ -144,6 +150,7 @@ impl Keeper {
         let Some(session) = self.session.take() else {
             return;
         };
+        self.vital.expect_sound(false);
         let ended = session.ended();
         let _ = self.news.send(News::Gone);
         self.tell(Some(format!(
@@ -159,6 +166,7 @@ impl Keeper {
             match self.begin() {
                 Ok(session) => {
                     self.format = session.format();
+                    self.vital.expect_sound(!session.is_paced_elsewhere());
                     self.session = Some(session);
                     self.look();
                     return;
@@ -180,7 +188,8 @@ impl Keeper {
             None => crate::run::pool_of(self.pool_samples),
         };
         let engine = Box::new(Engine::new(rate_hz, self.frame, pool));
-        let deck = Deck::new(engine, engine_ends, rate_hz);
+        let mut deck = Deck::new(engine, engine_ends, rate_hz);
+        deck.count_blocks_on(self.vital.blocks());
         let (attached, is_attached) = std::sync::mpsc::sync_channel(1);
         let news = News::Engine {
             ends,

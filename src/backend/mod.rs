@@ -15,6 +15,8 @@ pub mod probe;
 pub mod realtime;
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rigd_rt::{Engine, Outbox, Report};
@@ -82,6 +84,10 @@ pub trait Session: Send {
     /// Why it does not run any more.
     fn ended(&self) -> String {
         "the audio thread has ended".to_owned()
+    }
+    /// Whether another program's clock calls the engine: then it may pause without a fault of rigd's.
+    fn is_paced_elsewhere(&self) -> bool {
+        false
     }
     /// Does what the tracks want, and whatever else is due. Called every few ms while it runs.
     fn tend(&mut self, _wanted: &Wanted) {}
@@ -170,6 +176,7 @@ pub struct Deck {
     sample_rate_hz: f64,
     xruns: u32,
     window: LoadWindow,
+    blocks: Arc<AtomicU64>,
 }
 
 /// What a deck does with a block.
@@ -200,7 +207,13 @@ impl Deck {
             sample_rate_hz: f64::from(sample_rate_hz),
             xruns: 0,
             window: LoadWindow::default(),
+            blocks: Arc::default(),
         }
+    }
+
+    /// Counts blocks here, for a watchdog to see that they go on. Control side, before the first block.
+    pub fn count_blocks_on(&mut self, blocks: Arc<AtomicU64>) {
+        self.blocks = blocks;
     }
 
     /// Lets the sound come up from silence. Control side, before the first block.
@@ -222,6 +235,9 @@ impl Deck {
     pub fn process(&mut self, inputs: &[&[f32]], output: [&mut [f32]; 2]) {
         let frames = output[0].len();
         let started = Instant::now();
+        // Nobody else writes it: no read-modify-write is needed.
+        let blocks = self.blocks.load(Ordering::Relaxed);
+        self.blocks.store(blocks.wrapping_add(1), Ordering::Relaxed);
         match &mut self.work {
             Work::Rig(engine, ends) => {
                 engine.process(inputs, output, &mut ends.commands, &mut ends.reports);

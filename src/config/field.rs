@@ -65,7 +65,15 @@ pub struct Field<T: 'static> {
     pub set: fn(&mut T, Value) -> Result<(), String>,
 }
 
+/// A setting whose name has one of these in it is nobody else's business.
+const SECRET: [&str; 4] = ["secret", "password", "passphrase", "token"];
+
 impl<T> Field<T> {
+    /// Whether it is left out of what others get to read.
+    pub fn is_secret(&self) -> bool {
+        SECRET.iter().any(|word| self.key.contains(word))
+    }
+
     /// The environment variable that overrides it.
     pub fn variable(&self) -> String {
         let name = if self.section.is_empty() {

@@ -204,6 +204,12 @@ settings! {
     pub control_cpus: Vec<usize> = Vec::new(), Kind::Ints(64, 0, 1023), "";
     /// Keeps rigd's memory from being swapped out, at the price of that much memory.
     pub lock_memory: bool = true, Kind::Bool, "";
+    /// Share of the block time that effects may use on average; above it, or when blocks take longer
+    /// than they last, rigd says that the processor is too slow.
+    pub load_max: f64 = 0.85, Kind::Float(0.001, 1.0), "";
+    /// Lets effects rest then, the least important first (bypassed ones, reverb, echo, deesser, eq,
+    /// compressor, gate), and has them back when there is room; without it sound may break off.
+    pub shed_load: bool = false, Kind::Bool, "";
 }
 
 settings! {

@@ -18,6 +18,9 @@ pub const FILE_NAME: &str = "rigd.toml";
 /// Longest settings file; a longer one is refused.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
+/// Variables of rigd's that are no settings.
+const OTHERS: [&str; 2] = [crate::log::VARIABLE, "RIGD_TOKEN"];
+
 /// Where the environment is looked up: name to value.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -78,7 +81,7 @@ impl Config {
         let known: BTreeSet<String> = Config::fields().map(Field::variable).collect();
         names
             .into_iter()
-            .filter(|name| name.starts_with("RIGD_") && name != "RIGD_LOG")
+            .filter(|name| name.starts_with("RIGD_") && !OTHERS.contains(&name.as_str()))
             .filter(|name| !known.contains(name))
             .collect()
     }

@@ -7,11 +7,24 @@ use super::{Config, Field, Kind, Track};
 impl Config {
     /// What is in effect, as a settings file that says the same again.
     pub fn to_toml(&self) -> String {
+        self.listed(|_| false)
+    }
+
+    /// The same for others to read.
+    pub fn to_toml_without_secrets(&self) -> String {
+        self.listed(Field::is_secret)
+    }
+
+    fn listed(&self, is_left_out: impl Fn(&Field<Config>) -> bool) -> String {
         let mut out = String::new();
         let mut section = "";
         for field in Config::fields() {
             heading(&mut out, &mut section, field.section);
-            line(&mut out, field.key, &(field.get)(self).to_toml());
+            if is_left_out(field) {
+                let _ = writeln!(out, "# {} is left out: it is a secret.", field.key);
+            } else {
+                line(&mut out, field.key, &(field.get)(self).to_toml());
+            }
         }
         for track in &self.tracks {
             out.push_str("\n[[tracks]]\n");

@@ -49,7 +49,7 @@ impl Desk {
     }
 
     /// Remembers who changed what.
-    fn note(&mut self, client: ClientId, accepted: &Accepted) {
+    pub(super) fn note(&mut self, client: ClientId, accepted: &Accepted) {
         let author = self.author(client);
         let mut is_track_gone = false;
         for change in &accepted.changes {

@@ -19,6 +19,13 @@ use crate::sync::Outbox;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub(super) u64);
 
+impl ClientId {
+    /// For the log.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// A token that was shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Proof {

@@ -80,7 +80,9 @@ impl Desk {
         let proof = Proof {
             ends: identity.ends,
         };
-        Ok(self.welcome(connection_id, by, identity.rights, Some(proof)))
+        let id = self.welcome(connection_id, by, identity.rights, Some(proof));
+        self.note_who_comes(id);
+        Ok(id)
     }
 
     fn welcome(
@@ -224,6 +226,7 @@ impl Desk {
             address: Arc::clone(&client.by.address),
         });
         client.rights = identity.rights;
+        self.note_who_comes(origin.client);
         self.say_who(origin)
     }
 

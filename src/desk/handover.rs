@@ -99,6 +99,11 @@ impl Handover {
         !self.in_flight.is_empty() || !self.held.is_empty()
     }
 
+    /// Whether the engine has applied everything that it was told.
+    pub fn is_settled(&self) -> bool {
+        self.is_attached() && self.sent.is_empty() && !self.is_waiting()
+    }
+
     /// Whether the engine has stood still for so long that only values can be taken.
     pub fn is_choked(&self) -> bool {
         self.held.len() > HELD_OPERATIONS_MAX
@@ -192,6 +197,8 @@ fn replaces(newer: &Command, older: &Command) -> bool {
                 track: t, bus: b, ..
             },
         ) => (track, bus) == (t, b),
+        (Command::Tone { track, .. }, Command::Tone { track: t, .. }) => track == t,
+        (Command::Rest { slot, .. }, Command::Rest { slot: s, .. }) => slot == s,
         (Command::Panic { .. }, Command::Panic { .. }) => true,
         _ => false,
     }

@@ -21,6 +21,7 @@
 //! | `metrics.rs` | what waits and what that takes, for `/metrics` |
 //! | `switches.rs` | what the settings have turned off |
 //! | `transcript.rs` | `log_messages` |
+//! | `load.rs` | a processor that is too slow |
 //! | `people.rs` | who is here, and what a host does about it |
 //! | `pairing.rs` | codes, and tokens for them |
 //! | `howls.rs` | what `feedback` effects do by themselves |
@@ -35,6 +36,7 @@ mod handover;
 mod history;
 mod howls;
 mod interest;
+pub mod load;
 mod look;
 mod metrics;
 mod pairing;
@@ -74,6 +76,7 @@ use crate::rig::batch::ParamKey;
 use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{self, State};
 use crate::ring::ControlEnds;
+use crate::session::attendance::Attendance;
 use crate::session::{Door, Role};
 use crate::sync::{Latest, Stream};
 use crate::telemetry::Telemetry;
@@ -81,6 +84,7 @@ use handover::Handover;
 use history::History;
 use howls::Howls;
 use interest::Rules;
+use load::Load;
 use people::Presence;
 use reading::Questions;
 use repeats::Repeats;
@@ -138,6 +142,7 @@ pub struct Desk {
     next_batch: u64,
     views: HashMap<String, View>,
     howls: Howls,
+    load: Load,
     /// Number of the newest change that everyone was told.
     settled_seq: u64,
     /// The same, for those who wait for it.
@@ -150,6 +155,7 @@ pub struct Desk {
     questions: Questions,
     door: Door,
     presence: Presence,
+    attendance: Attendance,
     people_looked_at: Option<Instant>,
     telemetry: Telemetry,
     /// Boxed: most rigs write none.
@@ -180,11 +186,13 @@ impl Desk {
             next_batch: 0,
             views: HashMap::new(),
             howls: Howls::default(),
+            load: Load::default(),
             log: None,
             acks: VecDeque::new(),
             questions: Questions::default(),
             door: Door::closed(),
             presence: Presence::default(),
+            attendance: Attendance::default(),
             people_looked_at: None,
             telemetry: Telemetry::default(),
             backend_trouble: None,
@@ -304,6 +312,7 @@ impl Desk {
     /// Lets everything move that waits for time or engine; says when to come again.
     pub fn tick(&mut self, now: Instant) -> Wake {
         self.read_reports(now);
+        self.keep_snapshot(now);
         self.handover.send_waiting();
         self.flush_due(now);
         self.give_up_waiting(now);
@@ -399,7 +408,7 @@ impl Desk {
                 Report::Applied { group, frame } => {
                     // Groups that share a frame may share a report: the last one counts.
                     applied = Some((group, frame));
-                    self.journal(frame);
+                    self.journal(frame, now);
                     self.settle_applied(group, frame, now);
                 }
                 Report::SlotFreed { slot } => self.state.slot_freed(slot),
@@ -417,7 +426,10 @@ impl Desk {
                 Report::Notch { slot, .. } | Report::Howl { slot, .. } => {
                     self.note_howl(slot, &report);
                 }
-                Report::Load { xruns, mean, worst } => self.telemetry.load(xruns, mean, worst),
+                Report::Load { xruns, mean, worst } => {
+                    self.telemetry.load(xruns, mean, worst);
+                    self.note_load(mean, worst, now);
+                }
             }
         }
         if let Some((_, frame)) = applied {
@@ -426,16 +438,30 @@ impl Desk {
     }
 
     /// Puts what the engine has applied at a frame into the journal.
-    fn journal(&mut self, frame: u64) {
+    fn journal(&mut self, frame: u64, now: Instant) {
+        let now = now.saturating_duration_since(self.started);
         while let Some((seq, commands)) = self.handover.take_sent() {
             if let Some(log) = &mut self.log {
-                log.journal(frame, seq, commands);
+                log.journal(frame, seq, commands, now);
             }
+        }
+    }
+
+    /// Gives the journal the whole rig, now and then.
+    fn keep_snapshot(&mut self, now: Instant) {
+        let now = now.saturating_duration_since(self.started);
+        if let Some(log) = &mut self.log
+            && log.wants_snapshot(now)
+            && self.handover.is_settled()
+        {
+            let everything = self.state.everything();
+            log.snapshot(self.telemetry.frame(), self.state.seq, everything, now);
         }
     }
 
     fn send_meters(&mut self, now: Instant) {
         let frame = self.telemetry.frame();
+        let is_over = self.load.is_over();
         let state = &self.state;
         for client in self.clients.values_mut() {
             let Some(meters) = &mut client.meters else {
@@ -457,11 +483,11 @@ impl Desk {
                     .tracks
                     .iter()
                     .map(|track| (track.id.as_str(), of(track)));
-                Message::Text(settle::own(
-                    "meters",
-                    client,
-                    &protocol::meters::json(frame, tracks),
-                ))
+                let mut data = protocol::meters::json(frame, tracks);
+                if is_over {
+                    data.insert("overloaded".to_owned(), true.into());
+                }
+                Message::Text(settle::own("meters", client, &data))
             };
             client.outbox.latest(Latest::Meters, message);
         }
@@ -494,9 +520,25 @@ impl Desk {
             troubles.push(engine.to_owned());
         }
         troubles.extend(self.backend_trouble.clone());
+        troubles.extend(self.load.trouble());
         troubles.extend(self.door.trouble.clone());
         troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
         troubles
+    }
+
+    /// How the rig is, in one line for a person.
+    pub fn status_line(&self, now: Instant) -> String {
+        let sound = self.telemetry.format().map_or_else(
+            || "no sound yet".to_owned(),
+            |format| format!("{} at {} Hz", format.backend, format.sample_rate_hz),
+        );
+        let (clients, xruns) = (self.clients(), self.telemetry.xruns());
+        let mut line = format!("{sound}, clients: {clients}, xruns: {xruns}");
+        for trouble in self.troubles(now) {
+            line.push_str("; ");
+            line.push_str(&trouble);
+        }
+        line
     }
 
     fn micros(&self, now: Instant) -> u64 {

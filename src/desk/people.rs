@@ -77,11 +77,41 @@ impl Desk {
         if is_time {
             self.people_looked_at = Some(now);
             self.end_those_whose_time_is_over(Moment::now().uptime);
+            self.note_who_has_left(now);
         }
         if let Some(secret) = self.door.vault.as_ref().and_then(Vault::new_secret) {
             self.rotate(secret, now);
         }
         self.send_presence(now);
+    }
+
+    /// Puts on record that somebody with a token has come, if they were away.
+    pub(super) fn note_who_comes(&mut self, id: ClientId) {
+        let Some(by) = self.clients.get(&id).map(|client| Arc::clone(&client.by)) else {
+            return;
+        };
+        if by.verified && self.attendance.came(&by.user_id) {
+            self.record_presence("session.join", by.user_id.clone(), &by);
+        }
+    }
+
+    fn note_who_has_left(&mut self, now: Instant) {
+        let clients = &self.clients;
+        let is_here = |user_id: &str| clients.values().any(|client| client.is(user_id));
+        let time = now.saturating_duration_since(self.started);
+        for user_id in self.attendance.look(is_here, time) {
+            self.record_presence("session.leave", user_id, &Arc::new(By::rig()));
+        }
+    }
+
+    fn record_presence(&mut self, operation: &'static str, subject: String, by: &Arc<By>) {
+        let notice = Notice {
+            operation,
+            subject,
+            details: json!({}),
+            person: None,
+        };
+        self.record_notice(notice, by, false, Instant::now());
     }
 
     /// There is another secret: everyone who came by the old one goes.

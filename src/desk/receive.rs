@@ -19,13 +19,15 @@ use crate::rig::{Reject, Request, is_quieting};
 
 impl Desk {
     /// A text frame from a client.
-    pub fn receive(&mut self, id: ClientId, text: &str, now: Instant) {
+    /// Says whether it came too often: then others come first.
+    pub fn receive(&mut self, id: ClientId, text: &str, now: Instant) -> bool {
         self.write_down("from", id, text);
-        self.see_to(id, text, now);
+        let is_too_often = self.see_to(id, text, now);
         self.telemetry.handled(now.elapsed());
+        is_too_often
     }
 
-    fn see_to(&mut self, id: ClientId, text: &str, now: Instant) {
+    fn see_to(&mut self, id: ClientId, text: &str, now: Instant) -> bool {
         let limits = Limits {
             batch_changes: self.fixed.limits.batch_changes,
         };
@@ -33,10 +35,10 @@ impl Desk {
         // Who speaks is awake: what it is owed comes before what it asks for.
         self.resync_if_lagging(id);
         let Some(client) = self.clients.get_mut(&id) else {
-            return;
+            return false;
         };
         if client.ends.is_some() {
-            return;
+            return false;
         }
         let kind = head.kind.map(|(kind, _)| kind);
         self.telemetry.message(kind, text.len());
@@ -46,17 +48,21 @@ impl Desk {
         if !Arc::ptr_eq(&said_before, &origin.by) {
             self.presence.mark();
         }
-        let body = body.and_then(|body| {
-            self.admit(id, &origin, &body, now)?;
-            Ok(body)
-        });
+        let body = match body {
+            Ok(body) => self.admit(id, &origin, &body, now).map(|()| body),
+            // What cannot be understood counts, too.
+            Err(reject) => Err(self.count(id, now).err().unwrap_or(reject)),
+        };
         let body = match body {
             Ok(body) => body,
-            Err(reject) => return self.refuse(&origin, &reject),
+            Err(reject) => {
+                self.refuse(&origin, &reject);
+                return matches!(reject, Reject::RateLimited { .. });
+            }
         };
         let changes = matches!(body, Body::Change(_) | Body::Batch(_));
         if changes && self.is_repeated(&origin, now) {
-            return;
+            return false;
         }
         let overtaken = match (&body, base_seq) {
             (Body::Change(request), Some(base)) => self.overtaken(self.author(id), request, base),
@@ -69,6 +75,16 @@ impl Desk {
             }
             self.refuse(&origin, &reject);
         }
+        false
+    }
+
+    /// Takes note of one more message.
+    fn count(&mut self, id: ClientId, now: Instant) -> Result<(), Reject> {
+        let time = now.saturating_duration_since(self.started);
+        match self.buckets(id, now) {
+            Some(buckets) => buckets.messages.take(time),
+            None => Ok(()),
+        }
     }
 
     /// A frame from a client that is not text.
@@ -78,14 +94,14 @@ impl Desk {
             return;
         };
         let origin = client.origin(id, Head::default());
-        self.refuse(
-            &origin,
-            &Reject::message("must be a text frame: binary frames are not understood"),
-        );
+        let reject = Reject::message("must be a text frame: binary frames are not understood");
+        let reject = self.count(id, Instant::now()).err().unwrap_or(reject);
+        self.refuse(&origin, &reject);
     }
 
     pub(super) fn refuse(&mut self, origin: &Origin, reject: &Reject) {
         self.telemetry.refused(reject.code());
+        log::debug!(client = origin.client.number(), code = reject.code(); "{}", reject.sentence());
         if let Some(client) = self.clients.get_mut(&origin.client) {
             client.refuse(origin, reject);
         }
@@ -108,10 +124,7 @@ impl Desk {
             }
             _ => false,
         };
-        let Some(buckets) = self.buckets(id, now) else {
-            return Ok(());
-        };
-        let admitted = buckets.messages.take(time);
+        let admitted = self.count(id, now);
         if !is_safe {
             admitted?;
         }

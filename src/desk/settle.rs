@@ -297,6 +297,9 @@ impl Desk {
             self.telemetry.applied(latency);
         }
         let ticket = self.record(&changes, settled.at, applied_frame, now);
+        for (change, by) in &changes.changes {
+            log::debug!(seq = change.seq; "change {} by {}", change.seq, by.user_id);
+        }
         self.tell_others(&changes, settled.at, applied_frame);
         self.answer(&changes, settled.at, outcome, ticket);
         if let Some((change, _)) = changes.changes.last() {

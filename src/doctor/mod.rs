@@ -98,9 +98,7 @@ pub fn run(args: &DoctorArgs, config: &Config) -> Result<(), Failure> {
         return loopback::run(args, config);
     }
     let findings = examine(&look(config), config);
-    let is_fit = findings
-        .iter()
-        .all(|finding| finding.verdict != Verdict::Unfit);
+    let is_fit = is_fit(&findings);
     let text = if args.json {
         format!("{}\n", as_json(&findings, is_fit))
     } else {
@@ -114,6 +112,18 @@ pub fn run(args: &DoctorArgs, config: &Config) -> Result<(), Failure> {
             "This box is not fit for realtime sound yet: mend what is unfit, and ask again.",
         ))
     }
+}
+
+/// What `rigd doctor --json` says.
+pub fn report(config: &Config) -> Value {
+    let findings = examine(&look(config), config);
+    as_json(&findings, is_fit(&findings))
+}
+
+fn is_fit(findings: &[Finding]) -> bool {
+    findings
+        .iter()
+        .all(|finding| finding.verdict != Verdict::Unfit)
 }
 
 /// Reads this box.

@@ -3,12 +3,13 @@
 
 use rigd_rt::{PanicMode, TrackKind};
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::dialect::{Dialect, Kind};
 use super::fields::{Fields, missing};
 use crate::provenance::query::{self, Ask, Direction, Filter, Lineage, Origin, Query};
-use crate::rig::{ParameterChange, PluginRef, Reject, Request, TrackFields};
+use crate::rig::{ParameterChange, PluginRef, Reject, Request, ToneFields, TrackFields};
 use crate::session::Role;
 use crate::session::token::{TRACKS_MAX, is_name, is_tracks};
 
@@ -400,6 +401,14 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
                 Some(_) => return Err(Reject::field("mode", "must be mute or dry")),
             },
         )),
+        Kind::RigTone => Body::Change(Request::Tone(ToneFields {
+            track_id: data.string("track_id", ID_MAX)?,
+            freq_hz: any(data, "freq_hz"),
+            level_db: any(data, "level_db"),
+            seconds: any(data, "seconds"),
+        })),
+        // The rig's own doing: it is told, never asked for.
+        Kind::PluginShed => return Err(Reject::UnknownMessageType("plugin.shed".to_owned())),
         Kind::RigRestore => Body::Change(Request::Restore),
         Kind::StateGet => Body::StateGet,
         Kind::StateResume => Body::StateResume {
@@ -518,17 +527,21 @@ fn batch(data: &Fields, limits: Limits) -> Result<Batch, Reject> {
     })
 }
 
+/// A value that is there and not null, whatever it is.
+fn any(data: &Fields, name: &'static str) -> Option<Value> {
+    data.value(name).filter(|value| !value.is_null())
+}
+
 fn track_fields(data: &Fields) -> Result<TrackFields, Reject> {
-    let value = |name| data.value(name).filter(|value| !value.is_null());
     Ok(TrackFields {
         name: match data.string("name", NAME_MAX)? {
             Some(name) => Some(printable("name", name)?),
             None => None,
         },
         input: data.string("input", ID_MAX)?,
-        input_gain_db: value("input_gain_db"),
-        volume: value("volume"),
-        pan: value("pan"),
+        input_gain_db: any(data, "input_gain_db"),
+        volume: any(data, "volume"),
+        pan: any(data, "pan"),
         mute: data.boolean("mute")?,
         solo: data.boolean("solo")?,
         sends: data.values("sends", VALUES_MAX)?,

@@ -49,6 +49,7 @@ pub enum Kind {
     PluginParametersGet,
     PluginList,
     PluginMove,
+    PluginShed,
     TrackList,
     TrackAdd,
     TrackRemove,
@@ -58,6 +59,7 @@ pub enum Kind {
     TrackPresetsGet,
     RigPanic,
     RigRestore,
+    RigTone,
     StateGet,
     StateResume,
     StatusGet,
@@ -101,7 +103,7 @@ const fn old(names: Names, said: &'static str, heard: &'static str) -> Names {
 }
 
 /// In the order of [`Kind`].
-const TABLE: [Names; 37] = [
+const TABLE: [Names; 39] = [
     names(Kind::Auth, "auth", "AUTH"),
     old(
         names(Kind::PluginAdd, "plugin.add", "PLUGIN_ADD"),
@@ -158,6 +160,7 @@ const TABLE: [Names; 37] = [
     ),
     names(Kind::PluginList, "plugin.list", "PLUGIN_LIST"),
     names(Kind::PluginMove, "plugin.move", "PLUGIN_MOVE"),
+    names(Kind::PluginShed, "plugin.shed", "PLUGIN_SHED"),
     names(Kind::TrackList, "track.list", "TRACK_LIST"),
     names(Kind::TrackAdd, "track.add", "TRACK_ADD"),
     names(Kind::TrackRemove, "track.remove", "TRACK_REMOVE"),
@@ -175,6 +178,7 @@ const TABLE: [Names; 37] = [
     ),
     names(Kind::RigPanic, "rig.panic", "RIG_PANIC"),
     names(Kind::RigRestore, "rig.restore", "RIG_RESTORE"),
+    names(Kind::RigTone, "rig.tone", "RIG_TONE"),
     names(Kind::StateGet, "state.get", "STATE_GET"),
     names(Kind::StateResume, "state.resume", "STATE_RESUME"),
     names(Kind::StatusGet, "status.get", "STATUS_GET"),

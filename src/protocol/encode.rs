@@ -219,6 +219,8 @@ pub fn kind_of(what: &What) -> Kind {
         What::TrackUpdated(_) => Kind::TrackUpdate,
         What::ChainLoaded { .. } => Kind::TrackPreset,
         What::ChainSaved { .. } => Kind::TrackPresetSave,
+        What::Toned { .. } => Kind::RigTone,
+        What::Shed { .. } => Kind::PluginShed,
         What::Panicked(_) => Kind::RigPanic,
         What::Restored => Kind::RigRestore,
     }
@@ -351,6 +353,25 @@ fn put_snake<M: SerializeMap>(what: &What, map: &mut M) -> Result<(), M::Error> 
         }
         What::TrackRemoved { track_id } => map.serialize_entry("track_id", track_id),
         What::Panicked(mode) => map.serialize_entry("mode", mode_name(*mode)),
+        What::Toned {
+            track_id,
+            freq_hz,
+            level_db,
+            seconds,
+        } => {
+            map.serialize_entry("track_id", track_id)?;
+            map.serialize_entry("freq_hz", freq_hz)?;
+            map.serialize_entry("level_db", level_db)?;
+            map.serialize_entry("seconds", seconds)
+        }
+        What::Shed {
+            track_id,
+            plugin_id,
+            shed,
+        } => {
+            plugin(map, track_id, plugin_id)?;
+            map.serialize_entry("shed", shed)
+        }
         What::Restored => Ok(()),
     }
 }

@@ -111,6 +111,9 @@ fn plugin_object(plugin: &Plugin, position: usize) -> Value {
     if let Some(path) = &plugin.substituted_for {
         value["substituted_for"] = json!(path);
     }
+    if plugin.shed {
+        value["shed"] = json!(true);
+    }
     if let (Kind::Feedback, Value::Object(map)) = (plugin.kind, &mut value) {
         map.extend(howl(&plugin.howl));
     }

@@ -9,14 +9,15 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use super::SEQ_MARK;
 use super::canonical::put_string;
 use super::chain::Key;
-use super::daid::{Parts, timestamp};
+use super::daid::{Parts, put_timestamp, timestamp};
 use super::database::{self, Unusable};
 use super::event::{EntityType, Event};
 use super::head;
-use super::journal::{self, Group, Stage};
+use super::journal::{Group, Stage};
 use super::record::Record;
 use super::recorder::{Taken, Touched};
 use super::rows::Row;
+use super::runs;
 
 /// Entities whose newest event is remembered.
 const PARENTS_MAX: usize = 4096;
@@ -42,8 +43,9 @@ pub struct Committer {
     parents: HashMap<EntityType, HashMap<String, String>>,
     seq_mark: Option<u64>,
     stage: Option<Stage>,
-    /// The row that is being written; kept for its memory.
+    /// The row that is being written, and what is hashed of it; kept for their memory.
     record: Record,
+    hashed: String,
 }
 
 impl Committer {
@@ -56,6 +58,7 @@ impl Committer {
             seq_mark: None,
             stage: None,
             record: Record::default(),
+            hashed: String::new(),
         }
     }
 
@@ -106,13 +109,11 @@ impl Committer {
         }
         if batch.stage != self.stage {
             if let Some(stage) = &batch.stage {
-                journal::put_stage(db, stage)?;
+                runs::put_stage(db, stage)?;
             }
             self.stage.clone_from(&batch.stage);
         }
-        for group in &batch.journal {
-            journal::append(db, &self.epoch, group)?;
-        }
+        runs::append(db, &self.epoch, &batch.journal)?;
         if self.seq_mark != Some(batch.seq_mark) {
             database::keep_number(db, SEQ_MARK, batch.seq_mark)?;
             self.seq_mark = Some(batch.seq_mark);
@@ -150,12 +151,15 @@ impl Committer {
         };
         let record = &mut self.record;
         record.row = row as i64;
-        record.preimage = parts.preimage();
-        record.id = parts.identifier(&record.preimage);
+        record.preimage.clear();
+        parts.put_preimage(&mut record.preimage);
+        record.id.clear();
+        parts.put_identifier(&mut record.id, &record.preimage);
         record.user_id.clone_from(&event.by.user_id);
         record.action.replace_range(.., event.operation);
         record.details.clone_from(&event.metadata);
-        record.timestamp = timestamp(event.at);
+        record.timestamp.clear();
+        put_timestamp(&mut record.timestamp, event.at);
         record.seq_first = event.seq_first as i64;
         record.seq_last = event.seq_last as i64;
         record.epoch.clone_from(&self.epoch);
@@ -174,7 +178,7 @@ impl Committer {
             put_string(&mut record.parents, parent);
         }
         record.parents.push(']');
-        record.chain = record.link_to(chain);
+        record.chain = record.link_in(chain, &mut self.hashed);
         record.insert(inserter)?;
         chain.clone_from(&record.chain);
         match newest.get_mut(&event.entity_id) {

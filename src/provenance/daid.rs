@@ -32,31 +32,42 @@ pub struct Parts<'a> {
 impl Parts<'_> {
     /// What the hash is over.
     pub fn preimage(&self) -> String {
+        let mut text = String::new();
+        self.put_preimage(&mut text);
+        text
+    }
+
+    /// Appends what the hash is over.
+    pub fn put_preimage(&self, text: &mut String) {
         let mut parents = self.parents.to_vec();
         parents.sort_unstable();
-        let mut text = String::with_capacity(self.metadata.len() + 512);
         text.push_str("{\"entity_id\":");
-        put_string(&mut text, self.entity_id);
+        put_string(text, self.entity_id);
         text.push_str(",\"metadata\":");
         text.push_str(self.metadata);
         text.push_str(",\"operation\":");
-        put_string(&mut text, self.operation);
+        put_string(text, self.operation);
         text.push_str(",\"parents\":[");
         for (index, parent) in parents.into_iter().enumerate() {
             if index > 0 {
                 text.push(',');
             }
-            put_string(&mut text, parent);
+            put_string(text, parent);
         }
         text.push_str("]}");
-        text
     }
 
     /// The identifier of a preimage.
     pub fn identifier(&self, preimage: &str) -> String {
-        let mut text = String::with_capacity(160);
+        let mut text = String::new();
+        self.put_identifier(&mut text, preimage);
+        text
+    }
+
+    /// Appends the identifier of a preimage.
+    pub fn put_identifier(&self, text: &mut String, preimage: &str) {
         text.push_str("daid:v1.0:");
-        put_timestamp(&mut text, self.at);
+        put_timestamp(text, self.at);
         for part in [self.agent_id, self.entity_type, self.entity_id] {
             text.push(':');
             // The colon divides parts.
@@ -68,8 +79,7 @@ impl Parts<'_> {
             }
         }
         text.push(':');
-        put_hex(&mut text, &Sha256::digest(preimage)[..HASH_DIGITS / 2]);
-        text
+        put_hex(text, &Sha256::digest(preimage)[..HASH_DIGITS / 2]);
     }
 }
 
@@ -80,25 +90,27 @@ pub fn timestamp(at: Timestamp) -> String {
     text
 }
 
-fn put_timestamp(text: &mut String, at: Timestamp) {
+/// Appends a time as [`timestamp`] spells it.
+pub fn put_timestamp(text: &mut String, at: Timestamp) {
     let utc = TimeZone::UTC.to_datetime(at);
     let (date, time) = (utc.date(), utc.time());
-    let mut put = |before: &str, number: i32, width: u32| {
-        text.push_str(before);
-        for power in (0..width).rev() {
-            text.push(char::from(b'0' + (number / 10i32.pow(power) % 10) as u8));
+    let mut spelt = *b"0000-00-00T00:00:00.000000";
+    let mut put = |at: std::ops::Range<usize>, mut number: i32| {
+        for digit in spelt[at].iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
         }
     };
-    put("", date.year().into(), 4);
-    put("-", date.month().into(), 2);
-    put("-", date.day().into(), 2);
-    put("T", time.hour().into(), 2);
-    put(":", time.minute().into(), 2);
-    put(":", time.second().into(), 2);
+    put(0..4, date.year().into());
+    put(5..7, date.month().into());
+    put(8..10, date.day().into());
+    put(11..13, time.hour().into());
+    put(14..16, time.minute().into());
+    put(17..19, time.second().into());
     let micros = time.subsec_nanosecond() / 1000;
-    if micros > 0 {
-        put(".", micros, 6);
-    }
+    put(20..26, micros);
+    let spelt = str::from_utf8(&spelt).unwrap_or_default();
+    text.push_str(if micros > 0 { spelt } else { &spelt[..19] });
     text.push_str("+00:00");
 }
 
@@ -109,13 +121,12 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
-fn put_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
+/// Appends bytes as lower-case hex.
+pub fn put_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)]);
-        text.push(DIGITS[usize::from(byte & 15)]);
+        let digits = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+        text.push_str(str::from_utf8(&digits).unwrap_or_default());
     }
 }
 

@@ -96,6 +96,23 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
     "
 ALTER TABLE daid_head ADD COLUMN committed TEXT;
 DELETE FROM meta WHERE key = 'committed';
+CREATE TABLE snapshots (
+    row INTEGER PRIMARY KEY,
+    epoch TEXT NOT NULL,
+    at TEXT NOT NULL,
+    is_start INTEGER NOT NULL
+);
+INSERT INTO snapshots
+    SELECT min(row), epoch, strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now'), 1 FROM journal GROUP BY epoch;
+CREATE TABLE groups (
+    row INTEGER PRIMARY KEY,
+    frame INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    commands BLOB
+);
+INSERT INTO groups SELECT row, frame, seq, commands FROM journal;
+DROP TABLE journal;
+ALTER TABLE groups RENAME TO journal;
 ",
 ];
 
@@ -164,7 +181,8 @@ pub fn open(path: &Path) -> Result<Connection, Unusable> {
     Ok(db)
 }
 
-fn version(db: &Connection) -> Result<usize, Unusable> {
+/// Of its tables.
+pub(super) fn version(db: &Connection) -> Result<usize, Unusable> {
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     // A negative one is nobody's that we know.
     Ok(usize::try_from(version).unwrap_or(usize::MAX))
@@ -182,6 +200,11 @@ fn migrate(db: &Connection, version: usize) -> Result<(), Unusable> {
     all.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
     all.commit()?;
     Ok(())
+}
+
+/// Whether an older rigd made it, and none has brought it up to date since.
+pub fn is_older(db: &Connection) -> Result<bool, Unusable> {
+    Ok(version(db)? < MIGRATIONS.len())
 }
 
 /// Opens one that cannot be written, for what it holds: the disk may be full or read-only.
@@ -326,4 +349,48 @@ pub fn keep_number(db: &Connection, key: &str, value: u64) -> rusqlite::Result<(
     db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
         .execute(params![key, value as i64])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_the_first_version_is_brought_up_to_date_and_kept_as_it_was() {
+        let folder = std::env::temp_dir().join(format!("rigd-migrate-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join(FILE);
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch(
+            "PRAGMA user_version = 1;
+             INSERT INTO meta VALUES ('seq_mark', 17), ('committed', 'two 9');
+             INSERT INTO daid_head VALUES (1, 5, 'chain', 'seal');
+             INSERT INTO runs VALUES ('one', '1', 'null', 48000, 2, 2, 0, 0), ('two', '1', 'null', 48000, 2, 2, 0, 0);
+             INSERT INTO journal (epoch, frame, seq, commands) VALUES
+             ('one', 0, 0, x'01'), ('one', 64, 1, NULL), ('two', 0, 1, x'02'), ('two', 128, 2, x'03');",
+        )
+        .unwrap();
+        assert!(is_older(&old).unwrap());
+        drop(old);
+        let db = open(&path).unwrap();
+        assert!(!is_older(&db).unwrap());
+        let text = |db: &Connection, sql: &str| -> String {
+            db.query_row(sql, [], |row| row.get(0)).unwrap()
+        };
+        let all = "SELECT group_concat(row || ' ' || frame || ' ' || seq || ' ' || iif(commands IS NULL, '-', hex(commands)), ', ')
+                   FROM journal";
+        assert_eq!(text(&db, all), "1 0 0 01, 2 64 1 -, 3 0 1 02, 4 128 2 03");
+        let starts =
+            "SELECT group_concat(row || ' ' || epoch || ' ' || is_start, ', ') FROM snapshots";
+        assert_eq!(text(&db, starts), "1 one 1, 3 two 1");
+        assert_eq!(number(&db, "seq_mark").unwrap(), Some(17));
+        let backup = Connection::open(path.with_extension("v1.backup")).unwrap();
+        assert_eq!(
+            text(&backup, all),
+            "1 0 0 01, 2 64 1 -, 3 0 1 02, 4 128 2 03"
+        );
+        assert_eq!(version(&backup).unwrap(), 1);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -104,6 +104,8 @@ pub fn operation(what: &What) -> &'static str {
         What::TrackUpdated(_) => "track.update",
         What::ChainLoaded { .. } => "track.preset",
         What::ChainSaved { .. } => "track.preset.save",
+        What::Toned { .. } => "rig.tone",
+        What::Shed { .. } => "plugin.shed",
         What::Panicked(_) => "rig.panic",
         What::Restored => "rig.restore",
     }
@@ -145,13 +147,18 @@ pub fn entity(what: &What) -> (EntityType, &str, Option<&str>) {
             track_id,
             plugin_id,
             ..
+        }
+        | What::Shed {
+            track_id,
+            plugin_id,
+            ..
         } => (EntityType::Plugin, plugin_id, Some(track_id)),
         What::TrackAdded(track) | What::TrackUpdated(track) => {
             (EntityType::Track, &track.id, Some(&track.id))
         }
-        What::TrackRemoved { track_id } | What::ChainSaved { track_id, .. } => {
-            (EntityType::Track, track_id, Some(track_id))
-        }
+        What::TrackRemoved { track_id }
+        | What::ChainSaved { track_id, .. }
+        | What::Toned { track_id, .. } => (EntityType::Track, track_id, Some(track_id)),
         What::ChainLoaded { track, .. } => (EntityType::Track, &track.id, Some(&track.id)),
         What::Panicked(_) | What::Restored => (EntityType::Configuration, RIG, None),
     }
@@ -236,6 +243,13 @@ fn details(what: &What, before: &Durable) -> Value {
             json!({ "preset_name": preset_name, "plugins": plugins })
         }
         What::Panicked(mode) => json!({ "mode": mode_name(*mode) }),
+        What::Toned {
+            freq_hz,
+            level_db,
+            seconds,
+            ..
+        } => json!({ "freq_hz": freq_hz, "level_db": level_db, "seconds": seconds }),
+        What::Shed { shed, .. } => json!({ "shed": shed }),
         What::Parameter { .. }
         | What::PluginRemoved { .. }
         | What::TrackRemoved { .. }

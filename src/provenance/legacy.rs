@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::database::{self, Unusable};
-use super::{Problem, head, lock};
+use super::{head, hold};
 use crate::cli::Failure;
 
 /// What the migration script puts where nobody is known.
@@ -56,10 +56,7 @@ struct Counts {
 /// Imports. `folder` is the state folder, which no rigd may be using.
 pub fn import(file: &Path, folder: &Path) -> Result<(), Failure> {
     let old = open(file)?;
-    let _lock = lock(folder).map_err(|problem| match problem {
-        Problem::Refused(failure) => failure,
-        Problem::Playable(reason) => Failure::failed(format!("Cannot import: {reason}.")),
-    })?;
+    let _lock = hold(folder, "Cannot import")?;
     let failed = |error: Unusable| Failure::failed(format!("Cannot import: {error}."));
     let db = database::open(&folder.join(database::FILE)).map_err(failed)?;
     let counts = copy(&old, &db).map_err(|error| failed(error.into()))?;

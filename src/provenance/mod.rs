@@ -7,11 +7,12 @@
 //! | `event.rs` | one event |
 //! | `rows.rs` | the state as rows |
 //! | `canonical.rs`, `daid.rs` | canonical JSON; identifiers |
-//! | `journal.rs` | what the engine was told, for replay |
+//! | `journal.rs`, `runs.rs` | what the engine was told, for replay; the same in the database |
 //! | `record.rs` | one row of the log: its columns, for writing, chaining and reading |
 //! | `chain.rs`, `head.rs` | what makes tampering evident: the links, and both ends |
 //! | `prune.rs` | what becomes of old rows |
 //! | `verify.rs` | is the log as it was written? |
+//! | `copies.rs` | whole databases, copied and exchanged |
 //! | `database.rs` | the file and its tables |
 //! | `writer.rs`, `commit.rs` | the append thread; what is in one commit |
 //! | `query.rs`, `reader.rs` | questions to the log; the thread that answers them |
@@ -24,6 +25,7 @@ pub mod canonical;
 pub mod chain;
 pub mod commands;
 pub mod commit;
+pub mod copies;
 pub mod daid;
 pub mod database;
 pub mod event;
@@ -36,6 +38,7 @@ pub mod reader;
 pub mod record;
 pub mod recorder;
 pub mod rows;
+pub mod runs;
 pub mod verify;
 pub mod writer;
 
@@ -45,7 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rigd_rt::{Command, GROUP_MAX};
+use rigd_rt::Command;
 use rusqlite::Connection;
 
 use crate::backend::Format;
@@ -56,7 +59,7 @@ use chain::Key;
 use commit::Batch;
 use database::Unusable;
 use event::Notice;
-use journal::{Group, Stage};
+use journal::{Journal, Stage};
 use query::Ask;
 use reader::{Answer, Reader};
 use recorder::{Circumstances, Recorder, Taken};
@@ -152,6 +155,14 @@ fn lock(folder: &Path) -> Result<File, Problem> {
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
     Ok(lock)
+}
+
+/// Takes a state folder for a command that changes it; `what` that cannot do then.
+pub fn hold(folder: &Path, what: &str) -> Result<File, Failure> {
+    lock(folder).map_err(|problem| match problem {
+        Problem::Refused(failure) => failure,
+        Problem::Playable(reason) => Failure::failed(format!("{what}: {reason}.")),
+    })
 }
 
 fn unusable(folder: &Path, error: &std::io::Error) -> Problem {
@@ -304,10 +315,7 @@ impl Opened {
             due: None,
             unsynced_since,
             wanted: 0,
-            journal: Vec::new(),
-            stage: None,
-            is_journal_over: false,
-            last_frame: 0,
+            journal: Journal::default(),
             epoch,
             _lock: lock,
         }
@@ -328,12 +336,7 @@ pub struct Log {
     unsynced_since: Option<Duration>,
     /// The newest ticket that somebody waits for.
     wanted: u64,
-    journal: Vec<Group>,
-    stage: Option<Stage>,
-    /// The engine of [`Log::stage`] has gone.
-    is_journal_over: bool,
-    /// Of the newest group in the journal.
-    last_frame: u64,
+    journal: Journal,
     epoch: String,
     _lock: Option<File>,
 }
@@ -367,51 +370,35 @@ impl Log {
     /// An engine is there: what it is told from now on goes into the journal. The journal of a run ends
     /// where its engine does.
     pub fn stage(&mut self, format: &Format, pool_samples: u64) {
-        if self.stage.is_some() {
-            self.is_journal_over = true;
-            self.journal.push(Group {
-                frame: self.last_frame,
-                seq: self.seq,
-                commands: None,
-            });
-            return;
-        }
-        self.stage = Some(Stage::new(&self.epoch, format, pool_samples));
+        let stage = Stage::new(&self.epoch, format, pool_samples);
+        self.journal.begin(stage, self.seq);
     }
 
     /// Puts a group that the engine has applied into the journal.
-    pub fn journal(&mut self, frame: u64, seq: u64, commands: Vec<Command>) {
-        let is_choked = self.journal.len() > journal::WAITING_MAX;
-        if self.writer.is_none() || self.is_journal_over || is_choked {
-            return;
+    pub fn journal(&mut self, frame: u64, seq: u64, commands: Vec<Command>, now: Duration) {
+        if self.writer.is_some() {
+            let at = Timestamp::now();
+            self.journal.push(frame, seq, commands, at, now);
         }
-        self.last_frame = frame;
-        // What took effect at one frame is one group again.
-        if let Some(Group {
-            frame: at,
-            seq: newest,
-            commands: Some(earlier),
-        }) = self.journal.last_mut()
-            && *at == frame
-            && earlier.len() + commands.len() <= GROUP_MAX
-        {
-            *newest = seq;
-            earlier.extend(commands);
-            return;
-        }
-        let is_full = self.journal.len() == journal::WAITING_MAX;
-        self.journal.push(Group {
-            frame,
-            seq,
-            commands: Some(commands).filter(|_| !is_full),
-        });
+    }
+
+    /// Whether the journal should be given the whole rig, once the engine has applied all that it was
+    /// told.
+    pub fn wants_snapshot(&self, now: Duration) -> bool {
+        self.writer.is_some() && self.journal.wants_snapshot(now)
+    }
+
+    /// Puts everything that builds the rig as it is at `frame` into the journal.
+    pub fn snapshot(&mut self, frame: u64, seq: u64, everything: Vec<Command>, now: Duration) {
+        let at = Timestamp::now();
+        self.journal.push_snapshot(frame, seq, everything, at, now);
     }
 
     fn batch(&mut self, now: Duration, seq_mark: u64) -> Box<Batch> {
         Box::new(Batch {
             taken: self.recorder.take(Timestamp::now(), now),
-            journal: std::mem::take(&mut self.journal),
-            stage: self.stage.clone(),
+            stage: self.journal.stage().cloned(),
+            journal: self.journal.take(),
             seq_mark,
         })
     }
@@ -521,7 +508,7 @@ impl Log {
             self.recorder.record_replaced(self.seq);
         }
         self.recorder.close_due(now);
-        if !self.recorder.is_waiting() && self.journal.is_empty() {
+        if !self.recorder.is_waiting() && !self.journal.is_waiting() {
             self.due = None;
             return;
         }
@@ -553,9 +540,7 @@ impl Log {
     /// Keeps everything that happened, and that no number was left out; gives up after a while.
     pub fn finish(mut self, now: Duration, last_frame: u64) {
         self.recorder.close_all();
-        if let Some(stage) = &mut self.stage {
-            stage.last_frame = last_frame;
-        }
+        self.journal.end(last_frame);
         let mut batch = self.batch(now, self.seq);
         let Some(writer) = self.writer.take() else {
             return;

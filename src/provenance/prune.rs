@@ -5,19 +5,18 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::chain::Key;
 use super::daid::timestamp;
 use super::database::Unusable;
 use super::head::{self, Ends};
 use super::record::{COLUMNS, Record};
+use super::runs;
 use super::verify::Walk;
 
 /// Rows that go in one transaction: short enough that nothing waits long behind it.
 const CHUNK: usize = 1024;
-/// Groups of an older run's journal that go in one transaction.
-const JOURNAL_CHUNK: i64 = 8192;
 /// How often it is looked whether anything has to go, when the last look found nothing...
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// ...or behind so many events, if that is sooner.
@@ -93,7 +92,7 @@ impl Pruner {
 }
 
 /// Lets at most one chunk go; says how many rows went. The newest row always stays, and so does the
-/// journal of the run `epoch`.
+/// journal of the run `epoch` from its newest snapshot on.
 pub fn prune(
     db: &Connection,
     key: &Key,
@@ -115,11 +114,17 @@ pub fn prune(
     }
     let whole = db.unchecked_transaction()?;
     let mut gone = 0;
-    if is_too_large {
-        gone += prune_journal(&whole, epoch)?;
+    // Half of what there is belongs to the events, the other half to all else.
+    let kept = retention.bytes_max.unwrap_or(0) / 2;
+    if let Some(oldest) = &oldest {
+        gone += runs::cut_older(&whole, epoch, oldest)?;
+    }
+    // The journal of older runs goes before any event does.
+    if gone == 0 && is_too_large && (runs::has_older(&whole, epoch)? || runs::bytes(&whole)? > kept)
+    {
+        gone += runs::cut(&whole, epoch)?;
     }
     if gone == 0 {
-        let kept = retention.bytes_max.unwrap_or(0) / 2;
         gone += prune_events(&whole, key, excess, kept, oldest.as_deref())?;
     }
     whole.commit()?;
@@ -223,33 +228,15 @@ fn bytes_of(record: &Record) -> u64 {
     texts.iter().map(|text| text.len() as u64).sum()
 }
 
-/// The journal of the oldest run goes before any event does.
-fn prune_journal(db: &Connection, epoch: &str) -> Result<usize, Unusable> {
-    let run: Option<String> = db
-        .query_row(
-            "SELECT epoch FROM runs WHERE epoch <> ?1 ORDER BY rowid LIMIT 1",
-            [epoch],
-            |row| row.get(0),
-        )
-        .optional()?;
-    let Some(run) = run else { return Ok(0) };
-    let gone = db.execute(
-        "DELETE FROM journal WHERE row IN (SELECT row FROM journal WHERE epoch = ?1 LIMIT ?2)",
-        params![run, JOURNAL_CHUNK],
-    )?;
-    if (gone as i64) < JOURNAL_CHUNK {
-        db.execute("DELETE FROM runs WHERE epoch = ?1", [run])?;
-    }
-    Ok(gone)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::provenance::chain::GENESIS;
     use crate::provenance::daid::Parts;
     use crate::provenance::database;
+    use crate::provenance::journal::Group;
     use crate::provenance::verify::verify;
+    use rigd_rt::Command;
     use serde_json::json;
     use std::path::PathBuf;
 
@@ -400,33 +387,87 @@ mod tests {
         assert!(verify(&db, &key).unwrap().is_valid());
     }
 
+    /// Groups of a journal, of so many bytes each, with a snapshot at the first and behind every 1000.
+    fn journal(db: &Connection, epoch: &str, groups: u64, bytes: usize, now: Timestamp) {
+        db.execute(
+            "INSERT INTO runs VALUES (?1, '1', 'null', 48000, 2, 2, 0, 0)",
+            [epoch],
+        )
+        .unwrap();
+        let whole = db.unchecked_transaction().unwrap();
+        let groups: Vec<Group> = (0..groups)
+            .map(|frame| Group {
+                frame,
+                seq: frame,
+                commands: Some(vec![Command::Panic { mode: None }; bytes / 2]),
+                snapshot: (frame % 1000 == 0).then_some(now),
+            })
+            .collect();
+        runs::append(db, epoch, &groups).unwrap();
+        whole.commit().unwrap();
+    }
+
+    fn count(db: &Connection, table: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        db.query_row(&sql, [], |row| row.get(0)).unwrap()
+    }
+
     #[test]
     fn the_journal_of_older_runs_goes_before_any_event() {
         let (_folder, db, key) = log(4000);
-        db.execute_batch(
-            "INSERT INTO runs VALUES ('old', '1', 'null', 48000, 2, 2, 0, 0), ('one', '1', 'null', 48000, 2, 2, 0, 0);
-             INSERT INTO journal (epoch, frame, seq) SELECT 'old', 1, row FROM daid_events;
-             INSERT INTO journal (epoch, frame, seq) SELECT 'old', 2, row FROM daid_events;
-             INSERT INTO journal (epoch, frame, seq) SELECT 'old', 3, row FROM daid_events;
-             INSERT INTO journal (epoch, frame, seq) SELECT 'one', 1, row FROM daid_events;",
-        )
-        .unwrap();
-        let count = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };
+        journal(&db, "old", 2500, 8, day(1));
+        journal(&db, "one", 2000, 8, day(1));
         let retention = Retention::new(1, 0);
-        for left in [12_000 - JOURNAL_CHUNK, 0] {
+        for left in [3500, 2500, 2000] {
             assert!(prune(&db, &key, retention, "one", day(1)).unwrap() > 0);
-            assert_eq!(
-                count("SELECT count(*) FROM journal WHERE epoch = 'old'"),
-                left
-            );
-            assert_eq!(count("SELECT count(*) FROM daid_events"), 4000);
+            assert_eq!(count(&db, "journal"), left);
+            assert_eq!(count(&db, "daid_events"), 4000);
         }
-        assert_eq!(count("SELECT count(*) FROM runs"), 1);
+        assert_eq!((count(&db, "runs"), count(&db, "snapshots")), (1, 2));
         assert_eq!(prune(&db, &key, retention, "one", day(1)).unwrap(), CHUNK);
-        assert_eq!(
-            count("SELECT count(*) FROM journal"),
-            4000,
-            "this run's stays"
-        );
+        assert_eq!(count(&db, "journal"), 2000, "this run's stays");
+    }
+
+    #[test]
+    fn the_journal_of_this_run_is_cut_at_snapshots_and_leaves_the_events_their_half() {
+        let (_folder, db, key) = log(600);
+        journal(&db, "one", 9500, 400, day(1));
+        let retention = Retention::new(1, 0);
+        while prune(&db, &key, retention, "one", day(1)).unwrap() > 0 {}
+        let used = used_bytes(&db).unwrap();
+        assert!(used <= 1 << 20, "{used}");
+        assert_eq!(count(&db, "daid_events"), 600);
+        let from = runs::snapshot(&db, "one", None).unwrap().unwrap();
+        assert!(!from.is_start);
+        let mut left = Vec::new();
+        runs::groups::<Unusable>(&db, "one", from, |group| {
+            left.push(group.frame);
+            Ok(true)
+        })
+        .unwrap();
+        let first = left[0];
+        assert!(first >= 7000 && first.is_multiple_of(1000), "{first}");
+        let expected = (first..9500).filter(|frame| *frame == first || frame % 1000 > 0);
+        assert!(expected.eq(left), "and goes on without a gap");
+        // More of both: both are cut.
+        let newest = head::settle(&db, &key).unwrap();
+        append(&db, &key, newest.row as i64, &newest.chain, 2000);
+        while prune(&db, &key, retention, "one", day(1)).unwrap() > 0 {}
+        let used = used_bytes(&db).unwrap();
+        assert!(used <= 1 << 20, "{used}");
+        assert!(verify(&db, &key).unwrap().is_valid());
+        assert_eq!(count(&db, "runs"), 1);
+    }
+
+    #[test]
+    fn a_journal_of_which_all_is_too_old_goes_up_to_a_snapshot() {
+        let (_folder, db, key) = log(3);
+        journal(&db, "old", 1500, 8, day(1));
+        journal(&db, "one", 1500, 8, day(20));
+        while prune(&db, &key, days(10), "one", day(29)).unwrap() > 0 {}
+        // The newest of the old ones may hold what is young enough.
+        assert_eq!(count(&db, "journal"), 2000);
+        while prune(&db, &key, days(10), "one", day(31)).unwrap() > 0 {}
+        assert_eq!((count(&db, "journal"), count(&db, "runs")), (500, 1));
     }
 }

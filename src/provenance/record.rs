@@ -130,8 +130,13 @@ impl Record {
     /// The hash that this row must carry behind a row with the hash `before`: over every column but
     /// the hash itself, in the order of the table.
     pub fn link_to(&self, before: &str) -> String {
+        self.link_in(before, &mut String::new())
+    }
+
+    /// The same, with memory to work in.
+    pub fn link_in(&self, before: &str, text: &mut String) -> String {
         // The canonical JSON of a list of the columns.
-        let mut text = String::with_capacity(2 * (self.details.len() + self.preimage.len()) + 1024);
+        text.clear();
         let number = |text: &mut String, number: i64| {
             let _ = write!(text, "{number},");
         };
@@ -140,30 +145,30 @@ impl Record {
             text.push(',');
         };
         text.push('[');
-        number(&mut text, self.row);
-        string(&mut text, &self.id);
-        string(&mut text, &self.user_id);
-        string(&mut text, &self.action);
-        string(&mut text, &self.details);
-        string(&mut text, &self.timestamp);
-        number(&mut text, self.seq_first);
-        number(&mut text, self.seq_last);
-        string(&mut text, &self.epoch);
-        number(&mut text, self.monotonic_us);
+        number(text, self.row);
+        string(text, &self.id);
+        string(text, &self.user_id);
+        string(text, &self.action);
+        string(text, &self.details);
+        string(text, &self.timestamp);
+        number(text, self.seq_first);
+        number(text, self.seq_last);
+        string(text, &self.epoch);
+        number(text, self.monotonic_us);
         match self.applied_frame {
-            Some(frame) => number(&mut text, frame),
+            Some(frame) => number(text, frame),
             None => text.push_str("null,"),
         }
-        string(&mut text, &self.entity_type);
-        string(&mut text, &self.entity_id);
-        string(&mut text, &self.session_id);
-        string(&mut text, &self.role);
+        string(text, &self.entity_type);
+        string(text, &self.entity_id);
+        string(text, &self.session_id);
+        string(text, &self.role);
         text.push_str(if self.verified { "true," } else { "false," });
-        string(&mut text, &self.address);
-        string(&mut text, &self.parents);
-        put_string(&mut text, &self.preimage);
+        string(text, &self.address);
+        string(text, &self.parents);
+        put_string(text, &self.preimage);
         text.push(']');
-        link(before, &text)
+        link(before, text)
     }
 
     /// Whether the identifier follows from the preimage, and the preimage from the other columns.

@@ -12,7 +12,7 @@ use super::request::{ParameterChange, PluginRef, Request};
 use super::state::{
     Plugin, State, Track, builtin_path, defaults, parameter, plugin_commands, set_commands,
 };
-use super::tracks;
+use super::{tone, tracks};
 
 /// What an accepted request comes to. All commands take effect at one frame.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,7 +24,7 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    fn one(state: &mut State, what: What, commands: Vec<Command>) -> Accepted {
+    pub(super) fn one(state: &mut State, what: What, commands: Vec<Command>) -> Accepted {
         Accepted {
             changes: vec![state.number(what)],
             commands,
@@ -138,6 +138,7 @@ pub(super) fn dispatch(state: &mut State, request: Request) -> Result<Accepted, 
                 vec![Command::Panic { mode: Some(mode) }],
             ))
         }
+        Request::Tone(fields) => tone::tone(state, &fields),
         Request::Restore => {
             state.panic = None;
             Ok(Accepted::one(

@@ -125,6 +125,26 @@ pub enum What {
         /// What was kept.
         chain: Chain,
     },
+    /// A test tone begins, or ends. No part of the state.
+    Toned {
+        /// Where.
+        track_id: String,
+        /// In Hz.
+        freq_hz: f64,
+        /// Its peak, in dB of full scale.
+        level_db: f64,
+        /// How long; 0: it ends.
+        seconds: f64,
+    },
+    /// The rig lets an effect rest because the processor is too slow, or work again.
+    Shed {
+        /// Its track.
+        track_id: String,
+        /// Its id.
+        plugin_id: String,
+        /// Whether it rests.
+        shed: bool,
+    },
     /// The rig was made safe.
     Panicked(PanicMode),
     /// And is as it was.
@@ -138,6 +158,7 @@ impl What {
             What::PluginAdded { plugin_id, .. }
             | What::Parameter { plugin_id, .. }
             | What::Bypassed { plugin_id, .. }
+            | What::Shed { plugin_id, .. }
             | What::PresetLoaded { plugin_id, .. } => Some(plugin_id),
             _ => None,
         }

@@ -177,8 +177,17 @@ impl Durable {
                 }
                 vec![Part::Track(track.id.clone())]
             }
-            // The changes before it made it so.
-            What::ChainLoaded { .. } => Vec::new(),
+            // The changes before it made it so; a tone is heard, and over.
+            What::ChainLoaded { .. } | What::Toned { .. } => Vec::new(),
+            // Temporary: nothing of it is kept.
+            What::Shed {
+                plugin_id, shed, ..
+            } => {
+                if let Some(plugin) = self.plugin_mut(plugin_id) {
+                    plugin.shed = *shed;
+                }
+                Vec::new()
+            }
             What::ChainSaved {
                 preset_name, chain, ..
             } => {

@@ -27,7 +27,9 @@ pub mod places;
 pub mod presets;
 pub mod reject;
 pub mod request;
+pub mod shed;
 pub mod state;
+pub mod tone;
 mod tracks;
 
 pub use apply::{Accepted, apply};
@@ -36,4 +38,5 @@ pub use durable::Durable;
 pub use reject::Reject;
 pub use request::{ParameterChange, PluginRef, Request, TrackFields};
 pub use state::{MicFeed, Plugin, State, Track};
+pub use tone::ToneFields;
 pub use tracks::is_quieting;

@@ -4,6 +4,8 @@
 use rigd_rt::{PanicMode, TrackKind};
 use serde_json::Value;
 
+use super::tone::ToneFields;
+
 /// Names a plugin; old clients leave the track out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginRef {
@@ -133,6 +135,8 @@ pub enum Request {
         /// The name.
         name: String,
     },
+    /// A test tone.
+    Tone(ToneFields),
     /// Make it safe.
     Panic(PanicMode),
     /// As it was before.
@@ -154,6 +158,7 @@ impl Request {
                 | Request::TrackUpdate { .. }
                 | Request::ChainLoad { .. }
                 | Request::ChainSave { .. }
+                | Request::Tone(_)
         )
     }
 }

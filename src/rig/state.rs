@@ -63,6 +63,8 @@ pub struct Plugin {
     pub values: Vec<f64>,
     /// Left out of the chain.
     pub bypassed: bool,
+    /// It rests because the processor is too slow. Temporary: not kept.
+    pub shed: bool,
     /// The path that was asked for and is not here.
     pub substituted_for: Option<String>,
     /// Number of the newest change to it.
@@ -84,6 +86,7 @@ impl Plugin {
             kind,
             values: defaults(kind),
             bypassed: false,
+            shed: false,
             substituted_for: None,
             seq: 0,
             howl: Howl::default(),
@@ -422,46 +425,58 @@ impl State {
     pub fn build(&mut self, wiring: Wiring) -> (Vec<Command>, Vec<String>) {
         self.wiring = wiring;
         self.places = Places::new(self.places.pool_samples() as usize);
-        let mut commands = Vec::new();
         let mut dropped = Vec::new();
-        let wiring = &self.wiring;
+        let rate = self.wiring.sample_rate_hz;
         // The limiter first: it must never be the one that finds no memory.
         self.tracks
             .sort_by_key(|track| track.kind != TrackKind::Master);
         for track in &mut self.tracks {
             track.place = self.places.take_track().unwrap_or_default();
-            let stereo = track.is_stereo();
-            commands.push(Command::AddTrack {
-                track: track.place,
-                kind: track.kind,
-                stereo,
-            });
-            commands.extend(input_command(track, wiring));
-            commands.extend(level_commands(track));
-            let mut position = 0;
-            let place = track.place;
             track.plugins.retain_mut(|plugin| {
-                let Some((slot, memory)) =
-                    self.places.take_slot(plugin.kind, wiring.sample_rate_hz)
-                else {
+                let Some((slot, memory)) = self.places.take_slot(plugin.kind, rate) else {
                     dropped.push(plugin.id.clone());
                     return false;
                 };
                 (plugin.slot, plugin.memory, plugin.sidechain) = (slot, memory, 0);
                 plugin.howl = Howl::default();
-                commands.extend(plugin_commands(plugin, place, position));
-                position += 1;
                 true
             });
         }
         self.tracks
             .sort_by_key(|track| track.kind == TrackKind::Master);
+        // Everything tells them, too.
+        self.sidechains();
+        (self.everything(), dropped)
+    }
+
+    /// Everything as commands that make an engine in which nothing is yet the same as the one that is
+    /// there, but for what sounds in it.
+    pub fn everything(&self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for track in &self.tracks {
+            commands.push(Command::AddTrack {
+                track: track.place,
+                kind: track.kind,
+                stereo: track.is_stereo(),
+            });
+            commands.extend(input_command(track, &self.wiring));
+            commands.extend(level_commands(track));
+            for (position, plugin) in track.plugins.iter().enumerate() {
+                commands.extend(plugin_commands(plugin, track.place, position));
+            }
+        }
         for track in &self.tracks {
             commands.extend(send_commands(track, &self.tracks));
         }
-        commands.extend(self.sidechains());
+        let plugins = self.tracks.iter().flat_map(|track| &track.plugins);
+        for plugin in plugins.filter(|plugin| plugin.sidechain != 0) {
+            commands.push(Command::Sidechain {
+                slot: plugin.slot,
+                places: plugin.sidechain,
+            });
+        }
         commands.push(Command::Panic { mode: self.panic });
-        (commands, dropped)
+        commands
     }
 
     /// What tells the engine whom side chains listen to, where that has changed: the microphone that
@@ -572,6 +587,12 @@ pub(super) fn plugin_commands(plugin: &Plugin, track: u8, position: usize) -> Ve
         memory_len: plugin.memory.len,
     }];
     commands.extend(set_commands(plugin.slot, &plugin.values));
+    if plugin.shed {
+        commands.push(Command::Rest {
+            slot: plugin.slot,
+            on: true,
+        });
+    }
     if plugin.bypassed {
         commands.push(Command::Bypass {
             slot: plugin.slot,

@@ -175,6 +175,26 @@ pub enum Command {
         /// What to do.
         mode: Option<PanicMode>,
     },
+    /// A test tone in a track, behind its effects and before its fader (of the master: before its
+    /// effects, so that the limiter has the last word). Comes and goes softly; 0 frames end it.
+    Tone {
+        /// Place.
+        track: u8,
+        /// In Hz, from 1 to half the rate.
+        freq_hz: f32,
+        /// Its peak, linear, 0…1.
+        level: f32,
+        /// How long it is, fades included.
+        frames: u32,
+    },
+    /// An effect rests, or works again. One that rests is faded out, computes nothing, and forgets
+    /// what it has heard; it comes back as a new one does.
+    Rest {
+        /// Slot.
+        slot: u8,
+        /// On or off.
+        on: bool,
+    },
 }
 
 // The ring's cost is this size; the realtime thread must never run a destructor.

@@ -259,6 +259,9 @@ impl Engine {
                 slot.process(span, self.pool, &self.tables, &self.keys, on_grid);
             }
         }
+        if track.tone.is_on() {
+            track.tone.add(span);
+        }
         track.fade(span);
         track.measure(span);
         if let Some(peak) = self.peaks.get_mut(place) {
@@ -309,6 +312,9 @@ impl Engine {
         for (frame, sum) in span.iter_mut().zip(sum) {
             let gain = track.input_gain.tick();
             *frame = sum.map(|sample| sample * gain);
+        }
+        if track.tone.is_on() {
+            track.tone.add(span);
         }
         track.fresh = false;
         let is_limiter = |number: &u8| {

@@ -14,6 +14,7 @@
 //! | `slot.rs` | one effect's place: crossfades, clearing |
 //! | `effects/` | one algorithm a file |
 //! | `ramp.rs`, `svf.rs` | how numbers move; the filter that may be modulated |
+//! | `tone.rs` | a test tone |
 //! | `switch.rs` | a switch that a level operates |
 //! | `section.rs` | a section of an equaliser on that filter |
 //! | `decibel.rs` | levels in dB, for every sample |
@@ -42,6 +43,7 @@ pub mod section;
 mod slot;
 pub mod svf;
 mod switch;
+mod tone;
 mod track;
 
 pub use command::{Command, Inbox, PanicMode, TrackKind};

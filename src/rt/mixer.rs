@@ -17,6 +17,8 @@ const CROSSFADE_MS: u32 = 10;
 const FEED_MS: u32 = 5;
 /// Inputs are switched within twice 5 ms.
 const SOURCE_MS: u32 = 5;
+/// An effect that has rested is fed for so long before it is heard.
+const SETTLING_MS: u32 = 50;
 
 /// All tracks and slots.
 pub struct Mixer {
@@ -125,8 +127,7 @@ impl Mixer {
             Command::Set { slot, param, value } => {
                 let samples = self.samples(RAMP_MS);
                 if let Some(slot) = self.slot(slot) {
-                    let samples = if slot.fresh { 0 } else { samples };
-                    slot.effect.set(param, value, samples);
+                    slot.set(param, value, samples);
                 }
             }
             Command::Sidechain { slot, places } => {
@@ -137,6 +138,23 @@ impl Mixer {
             Command::Panic { mode } => {
                 self.panic = mode;
                 self.stale = true;
+            }
+            Command::Tone {
+                track,
+                freq_hz,
+                level,
+                frames,
+            } => {
+                let rate_hz = self.rate_hz;
+                if let Some(track) = self.track(track) {
+                    track.tone.begin(freq_hz, level, frames, rate_hz);
+                }
+            }
+            Command::Rest { slot, on } => {
+                if let Some(slot) = self.slot(slot) {
+                    slot.rests = on;
+                    self.stale = true;
+                }
             }
         }
     }
@@ -405,15 +423,28 @@ impl Mixer {
         {
             let track = self.tracks.get(usize::from(slot.track));
             let is_dry = is_dry && track.is_some_and(|track| track.kind == TrackKind::Mic);
-            let goal = if slot.bypassed || is_dry { 0.0 } else { 1.0 };
+            let goal = if slot.bypassed || slot.rests || is_dry {
+                0.0
+            } else {
+                1.0
+            };
             // A new effect on a track that has been heard fades in; on a new track it is just there.
             let is_heard = is_running && track.is_some_and(|track| !track.fresh);
             retarget(&mut slot.mix, goal, if is_heard { crossfade } else { 0 });
         }
     }
 
-    /// On the grid: what has faded goes.
+    /// On the grid: what has faded goes, or sleeps.
     pub fn sweep(&mut self) {
+        let (feed, settling) = (self.samples(FEED_MS), self.samples(SETTLING_MS));
+        let rate_hz = self.rate_hz;
+        for slot in self
+            .slots
+            .iter_mut()
+            .filter(|slot| slot.phase == Phase::Live)
+        {
+            slot.doze(rate_hz, feed, settling);
+        }
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if slot.phase == Phase::Leaving && slot.is_silent() {
                 let number = index as u8;
@@ -452,11 +483,7 @@ impl Mixer {
     /// Clears what is to be cleared, for so many frames' worth of time.
     pub fn clear(&mut self, frames: usize, pool: &mut [f32]) {
         // One at a time: the cost of a frame does not grow with what was removed.
-        if let Some(slot) = self
-            .slots
-            .iter_mut()
-            .find(|slot| slot.phase == Phase::Clearing)
-        {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_dirty()) {
             slot.clear(frames, pool);
         }
     }

@@ -3,7 +3,7 @@
 use crate::effect::Kind;
 use crate::effects::{Context, Effect};
 use crate::ramp::Ramp;
-use crate::{Frame, GRID, TRACK_PLACES, Tables};
+use crate::{Frame, GRID, PARAMS_MAX, TRACK_PLACES, Tables};
 
 /// Samples of delay memory that are cleared for each frame.
 const CLEARED_PER_FRAME: usize = 64;
@@ -30,6 +30,9 @@ pub struct Slot {
     pub phase: Phase,
     pub track: u8,
     pub effect: Effect,
+    kind: Kind,
+    /// What its parameters were set to, for when it begins anew; what never was is at its default.
+    values: [Option<f32>; PARAMS_MAX],
     /// 0: what goes in comes out; 1: the effect.
     pub mix: Ramp,
     /// What an effect with a memory gets of its input. It begins, and is moved, from silence: a step in
@@ -40,6 +43,10 @@ pub struct Slot {
     filling: u32,
     latency: u32,
     pub bypassed: bool,
+    /// To compute nothing, once it is not heard.
+    pub rests: bool,
+    /// Computes nothing: what goes in comes out.
+    sleeps: bool,
     /// Places of the tracks that its effect listens to, a bit each.
     pub sidechain: u32,
     /// Has computed nothing yet: what is set now is not ramped.
@@ -56,11 +63,15 @@ impl Slot {
             phase: Phase::Free,
             track: 0,
             effect: Effect::Gain(Default::default()),
+            kind: Kind::Gain,
+            values: [None; PARAMS_MAX],
             mix: Ramp::new(0.0),
             feed: Ramp::new(1.0),
             filling: 0,
             latency: 0,
             bypassed: false,
+            rests: false,
+            sleeps: false,
             sidechain: 0,
             fresh: true,
             memory: (0, 0),
@@ -75,6 +86,7 @@ impl Slot {
             phase: Phase::Waiting,
             track,
             effect: Effect::new(kind, rate_hz),
+            kind,
             latency: kind.latency_frames(rate_hz) as u32,
             memory,
             ..Slot::free()
@@ -113,6 +125,42 @@ impl Slot {
         self.fresh || self.mix.rests_at(0.0)
     }
 
+    /// Sets a parameter, within so many frames.
+    pub fn set(&mut self, param: u8, value: f32, samples: u32) {
+        if let Some(place) = self.values.get_mut(usize::from(param)) {
+            *place = Some(value);
+        }
+        self.effect
+            .set(param, value, if self.fresh { 0 } else { samples });
+    }
+
+    /// On the grid: falls asleep once it rests and is not heard, and wakes, as a new effect, once it is
+    /// to work and its memory is clean. It then gets its input within `feed` frames, and is heard after
+    /// `settling`.
+    pub fn doze(&mut self, rate_hz: u32, feed: u32, settling: u32) {
+        if self.rests && !self.sleeps && self.is_silent() {
+            self.sleeps = true;
+            self.cleared = 0;
+            self.feed.snap(0.0);
+        } else if !self.rests && self.sleeps && !self.is_dirty() {
+            self.sleeps = false;
+            self.effect = Effect::new(self.kind, rate_hz);
+            for (param, value) in self.values.iter().enumerate() {
+                if let Some(value) = value {
+                    self.effect.set(param as u8, *value, 0);
+                }
+            }
+            self.effect.bypass(self.bypassed);
+            self.begin_feeding(feed);
+            self.filling = self.filling.max(settling);
+        }
+    }
+
+    /// Whether its memory is to be cleared.
+    pub fn is_dirty(&self) -> bool {
+        self.phase == Phase::Clearing || (self.sleeps && self.cleared < self.memory.1)
+    }
+
     /// Computes a span in place.
     pub fn process(
         &mut self,
@@ -123,6 +171,9 @@ impl Slot {
         on_grid: bool,
     ) {
         self.fresh = false;
+        if self.sleeps {
+            return;
+        }
         let (start, len) = self.memory;
         let memory = pool.get_mut(start..start + len).unwrap_or_default();
         let mut dry = [[0.0; 2]; GRID];
@@ -189,7 +240,7 @@ impl Slot {
             *sample = 0.0;
         }
         self.cleared += budget;
-        if self.cleared >= len {
+        if self.cleared >= len && self.phase == Phase::Clearing {
             self.phase = Phase::Clean;
         }
     }

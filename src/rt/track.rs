@@ -2,6 +2,7 @@
 
 use crate::command::{NO_CHANNEL, TrackKind};
 use crate::ramp::Ramp;
+use crate::tone::Tone;
 use crate::{Frame, SENDS_MAX, SLOTS};
 use heapless::Vec;
 
@@ -86,6 +87,7 @@ pub struct Track {
     /// Whether `chain` has yet to follow `order`.
     pub unsettled: bool,
     pub meter: Meter,
+    pub tone: Tone,
 }
 
 impl Track {
@@ -115,6 +117,7 @@ impl Track {
             order: Vec::new(),
             unsettled: false,
             meter: Meter::new(),
+            tone: Tone::silent(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! One task, one poll function: reading never waits for writing, so that a client that reads slowly
 //! can still ask for silence.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -98,7 +99,7 @@ pub async fn serve(
         id,
         shared: Rc::clone(&shared),
     };
-    log::debug!("client {id:?} from {peer} is there");
+    log::info!(client = id.number(); "client {} from {peer} is there", id.number());
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let now = Instant::now();
@@ -118,7 +119,7 @@ pub async fn serve(
         end = poll_fn(|cx| client.poll(cx)) => end,
         _ = ends.wait_for(|ends| *ends) => End::Close(CloseCode::Away, "the rig is ending"),
     };
-    log::debug!("client {id:?} ends: {end:?}");
+    log::info!(client = id.number(); "client {} ends: {end}", id.number());
     drop(registered);
     if let End::Close(code, reason) = end {
         client.close(code, reason).await;
@@ -136,12 +137,20 @@ impl Drop for Registered {
     }
 }
 
-#[derive(Debug)]
 enum End {
     /// The peer is gone, or has been told to go.
     Gone,
     /// The peer is to be told why.
     Close(CloseCode, &'static str),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Gone => f.write_str("it is gone"),
+            End::Close(_, reason) => f.write_str(reason),
+        }
+    }
 }
 
 struct Client {
@@ -244,11 +253,12 @@ impl Client {
             self.heard = now;
             match message {
                 Message::Text(text) => {
-                    self.shared
-                        .desk
-                        .borrow_mut()
-                        .receive(self.id, &text, Instant::now());
+                    let mut desk = self.shared.desk.borrow_mut();
+                    let is_too_often = desk.receive(self.id, &text, Instant::now());
                     self.shared.nudge.notify_one();
+                    if is_too_often {
+                        return Reading::More;
+                    }
                 }
                 Message::Binary(bytes) => {
                     let mut desk = self.shared.desk.borrow_mut();

@@ -13,9 +13,11 @@
 //! | `vault.rs` | the thread for the files of the gate |
 //! | `door.rs` | all of these together |
 //! | `commands.rs` | `rigd token`, `rigd pair` |
+//! | `attendance.rs` | who has been here, for the record |
 //! | `failures.rs` | who has guessed wrong how often |
 //! | `limits.rs` | how much one may ask |
 
+pub mod attendance;
 pub mod clock;
 pub mod code;
 pub mod commands;

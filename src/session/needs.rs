@@ -50,6 +50,8 @@ pub fn needs(kind: Kind) -> Option<(Permission, Over)> {
         | Kind::MetersUnsubscribe
         | Kind::UserCursorUpdate => (May::PluginRead, Nothing),
         Kind::DaidQuery | Kind::DaidLineage | Kind::DaidVerify => (May::LogRead, Nothing),
+        // Loud, in front of everybody; and the rig's own, which nobody asks for.
+        Kind::RigTone | Kind::PluginShed => (May::SessionManage, TheRig),
         Kind::SessionList | Kind::SessionInvite | Kind::SessionEnd | Kind::SessionRole => {
             (May::SessionManage, Nothing)
         }
@@ -114,7 +116,7 @@ fn track_of<'a>(body: &'a Body, state: &'a State) -> Option<&'a str> {
         | Request::PresetSave { plugin, .. }
         | Request::PluginMove { plugin, .. } => of_plugin(plugin, state),
         Request::PluginParameter(change) => of_plugin(&change.plugin, state),
-        Request::Parameters(_) | Request::Panic(_) | Request::Restore => None,
+        Request::Parameters(_) | Request::Tone(_) | Request::Panic(_) | Request::Restore => None,
     }
 }
 

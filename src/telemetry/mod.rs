@@ -140,6 +140,11 @@ impl Telemetry {
         self.frame
     }
 
+    /// What the backend offers, while there is one.
+    pub fn format(&self) -> Option<&Format> {
+        self.format.as_ref()
+    }
+
     /// Blocks that came too late.
     pub fn xruns(&self) -> u32 {
         self.xruns_before + self.xruns

@@ -8,8 +8,10 @@ mod common;
 mod engine;
 mod extremes;
 mod instructions;
+mod log;
 mod process;
 mod provenance;
+mod realtime;
 mod wire;
 
 fn main() {
@@ -33,6 +35,7 @@ fn main() {
             }
             if matches!(part, None | Some("log")) {
                 provenance::run();
+                realtime::run();
             }
             if matches!(part, None | Some("wire")) {
                 wire::run();

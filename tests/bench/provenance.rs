@@ -1,183 +1,27 @@
 //! The log: events each second, commit latency, bytes, and what a change costs the control path, against
-//! a bare rusqlite that commits rows of the same size.
+//! a bare rusqlite that commits the same rows, in a table with the same columns and indexes, in groups of
+//! the same size, as durably. It writes nothing else: no hashes, no state, no seal.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use rigd::config::Config;
-use rigd::provenance::prune::Retention;
-use rigd::provenance::recorder::Circumstances;
-use rigd::provenance::writer::Run;
-use rigd::provenance::{self, Log, database};
-use rigd::rig::state::{MicFeed, Wiring};
-use rigd::rig::{self, Change, Request, State, Track, What};
-use rigd::session::By;
+use rigd::provenance::database;
+use rigd::rig::What;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
-use tokio::runtime::{Builder, Runtime};
 
+use crate::log::{Bench, PLUGIN, TRACK};
 use crate::process::Server;
 
 /// Events of a sustained round.
-const SUSTAINED: u64 = 20_000;
+const SUSTAINED: u64 = 20_032;
 /// Events that somebody waits for, one by one.
 const AWAITED: u64 = 1000;
-/// Entries on their way to the disk in a sustained round.
-const BACKLOG: u64 = 1024;
-const ROUNDS: usize = 5;
-/// The writer always has news sooner.
-const PATIENCE: Duration = Duration::from_secs(10);
-const TRACK: &str = "mic1";
-const PLUGIN: &str = "plugin_456";
-
-/// A log in a folder of its own, and a rig with one effect.
-struct Bench {
-    folder: PathBuf,
-    log: Log,
-    by: Arc<By>,
-    seq: u64,
-    now: Duration,
-    /// Sleeps until the writer has news.
-    waiter: Runtime,
-}
-
-impl Bench {
-    fn new() -> Bench {
-        let folder = std::env::temp_dir().join(format!("rigd-bench-{}", uuid::Uuid::new_v4()));
-        let wiring = Wiring {
-            sample_rate_hz: 48_000,
-            device_channels: 2,
-            file_channels: 2,
-            mic_feed: MicFeed::InOrder,
-        };
-        let tracks = Config::default();
-        let tracks = tracks.tracks.iter().map(Track::from_settings).collect();
-        let mut state = State::new(tracks, wiring.clone(), 1 << 20);
-        state.build(wiring);
-        let add = Request::PluginAdd {
-            track_id: TRACK.to_owned(),
-            name: "Reverb".to_owned(),
-            plugin_path: None,
-            position: None,
-            plugin_id: Some(PLUGIN.to_owned()),
-        };
-        rig::apply(&mut state, add).expect("there is room");
-        let run = Run {
-            agent_id: "pi-rig-01".to_owned(),
-            epoch: uuid::Uuid::new_v4().to_string(),
-            retention: Retention::default(),
-        };
-        let opened = provenance::open(&folder).expect("a temporary folder");
-        let mut bench = Bench {
-            folder,
-            log: opened.begin(state.durable(), state.seq, run, true),
-            by: Arc::new(By {
-                user_id: "user_789".to_owned(),
-                session_id: "session_abc".to_owned(),
-                address: "192.168.1.23".into(),
-                ..By::rig()
-            }),
-            seq: 1,
-            now: Duration::ZERO,
-            waiter: Builder::new_current_thread()
-                .enable_time()
-                .build()
-                .expect("a runtime"),
-        };
-        bench.bypass(true);
-        bench.hand_over();
-        bench.wait(0);
-        bench
-    }
-
-    fn record(&mut self, what: What, is_awaited: bool) -> u64 {
-        self.seq += 1;
-        let how = Circumstances {
-            at: Timestamp::now(),
-            now: self.now,
-            applied_frame: Some(self.seq * 64),
-            is_awaited,
-        };
-        let change = Change {
-            seq: self.seq,
-            what,
-        };
-        self.log
-            .record(&change, &self.by, how)
-            .expect("there is room in the queue")
-    }
-
-    fn bypass(&mut self, is_awaited: bool) -> u64 {
-        let what = What::Bypassed {
-            track_id: TRACK.to_owned(),
-            plugin_id: PLUGIN.to_owned(),
-            bypass: self.seq.is_multiple_of(2),
-        };
-        self.record(what, is_awaited)
-    }
-
-    /// Lets the log believe that it is time.
-    fn hand_over(&mut self) {
-        self.now += Duration::from_millis(100);
-        self.log.tick(self.now);
-    }
-
-    fn synced(&self) -> u64 {
-        self.log.synced()
-    }
-
-    /// Until at most so many entries are on their way.
-    fn wait(&mut self, backlog: u64) {
-        let newest = self.log.ticket();
-        while newest.saturating_sub(self.synced()) > backlog {
-            self.hand_over();
-            self.sleep();
-        }
-    }
-
-    /// Until the writer has let go of what it had, as the control thread sleeps.
-    fn sleep(&self) {
-        let health = self.log.health().expect("a log");
-        let news = async { tokio::time::timeout(PATIENCE, health.news.notified()).await };
-        if health.is_busy() {
-            let _ = self.waiter.block_on(news);
-        }
-    }
-
-    fn rows(&self) -> Vec<Vec<Value>> {
-        let db = database::open_to_read(&self.folder.join(database::FILE)).expect("readable");
-        let mut query = db
-            .prepare("SELECT * FROM daid_events ORDER BY row")
-            .expect("its table");
-        let columns = query.column_count();
-        let mut rows = query.query([]).expect("its rows");
-        let mut all = Vec::new();
-        while let Some(row) = rows.next().expect("its rows") {
-            all.push((0..columns).map(|i| row.get_unwrap(i)).collect());
-        }
-        all
-    }
-
-    /// Pages of the database that are in use.
-    fn database_bytes(&self) -> u64 {
-        let db = database::open_to_read(&self.folder.join(database::FILE)).expect("readable");
-        let pragma = |name: &str| -> i64 {
-            let query = format!("PRAGMA {name}");
-            db.query_row(&query, [], |row| row.get(0))
-                .expect("a number")
-        };
-        (pragma("page_count") * pragma("page_size")) as u64
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
+const ROUNDS: usize = 7;
+/// The append thread; its counterpart.
+const WRITER: &str = "rigd-log";
+const BARE: &str = "bare";
 
 /// Rows as they are, and nothing else: no hashes, no state.
 struct Bare {
@@ -231,29 +75,79 @@ fn written() -> u64 {
     io("self", "write_bytes")
 }
 
-fn per_second(events: u64, time: Duration) -> f64 {
-    events as f64 / time.as_secs_f64()
+/// What so many events took: by the clock, and of the processor's time.
+#[derive(Clone, Copy, Default)]
+struct Took {
+    events: u64,
+    time: Duration,
+    cpu: Duration,
 }
 
-/// Events a second, group commit; and how large the groups were.
-fn sustained(bench: &mut Bench) -> (f64, usize) {
+impl Took {
+    fn per_second(self) -> f64 {
+        self.events as f64 / self.time.as_secs_f64()
+    }
+
+    fn cpu_us(self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.events as f64
+    }
+}
+
+/// The processor's time that a thread of this process has had; of those with that name, the newest's.
+fn cpu(thread: &str) -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten();
+    let tasks = tasks.flatten().map(|task| task.path());
+    let is_meant = |task: &PathBuf| {
+        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread)
+    };
+    let newest = tasks.filter(is_meant).max();
+    let times = newest.and_then(|task| fs::read_to_string(task.join("schedstat")).ok());
+    let ns = times.and_then(|times| times.split(' ').next()?.parse().ok());
+    Duration::from_nanos(ns.unwrap_or(0))
+}
+
+/// Group commit, sustained; and how large the groups were.
+fn sustained(bench: &mut Bench) -> (Took, usize) {
+    let before = cpu(WRITER);
     let began = Instant::now();
     let mut groups = 0u32;
     let mut synced = bench.synced();
-    for count in 1..=SUSTAINED {
-        bench.bypass(false);
-        if count % 64 == 0 {
-            bench.hand_over();
-            bench.wait(BACKLOG);
-            if bench.synced() > synced {
-                synced = bench.synced();
-                groups += 1;
-            }
+    for _ in 0..SUSTAINED / 64 {
+        bench.burst(64);
+        if bench.synced() > synced {
+            synced = bench.synced();
+            groups += 1;
         }
     }
     bench.wait(0);
-    let rate = per_second(SUSTAINED, began.elapsed());
-    (rate, (SUSTAINED / u64::from(groups.max(1))) as usize)
+    let took = Took {
+        events: SUSTAINED,
+        time: began.elapsed(),
+        cpu: cpu(WRITER) - before,
+    };
+    (took, (SUSTAINED / u64::from(groups.max(1))) as usize)
+}
+
+/// The same rows in groups of that size.
+fn bare(rows: &[Vec<Value>], group: usize, is_indexed: bool) -> Took {
+    let bare = Bare::new(is_indexed);
+    let rows = rows.to_vec();
+    let count = rows.len() as u64;
+    let thread = std::thread::Builder::new().name(BARE.to_owned());
+    let commit = move || {
+        let began = Instant::now();
+        rows.chunks(group).for_each(|rows| bare.commit(rows));
+        Took {
+            events: count,
+            time: began.elapsed(),
+            cpu: cpu(BARE),
+        }
+    };
+    thread
+        .spawn(commit)
+        .expect("a thread")
+        .join()
+        .expect("done")
 }
 
 fn awaited(bench: &mut Bench) -> Vec<Duration> {
@@ -284,64 +178,76 @@ fn median(values: &mut [f64]) -> f64 {
 
 /// All of it.
 pub fn run() {
-    println!("\nThe log: events each second, {ROUNDS} rounds of each in turn, median");
+    println!("\nThe log: events each second, {ROUNDS} rounds of each in turn, medians");
     let (mut ours, mut indexed, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     let (mut ours_one, mut indexed_one) = (Vec::new(), Vec::new());
-    let (mut group, mut bytes, mut grouped_writes) = (1, 0.0, 0.0);
-    let (mut one_writes, mut latencies, mut bare_latencies) = (0.0, Vec::new(), Vec::new());
+    let (mut groups, mut bytes, mut grouped_writes) = (Vec::new(), 0.0, 0.0);
+    let (mut one_writes, mut bare_writes) = (0.0, 0.0);
+    let (mut latencies, mut bare_latencies) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let mut bench = Bench::new();
         let (before, size) = (written(), bench.database_bytes());
-        let (rate, groups) = sustained(&mut bench);
-        ours.push(rate);
-        group = groups;
+        let (took, group) = sustained(&mut bench);
+        ours.push(took);
+        groups.push(group as f64);
         grouped_writes = (written() - before) as f64 / SUSTAINED as f64;
         bytes = (bench.database_bytes().saturating_sub(size)) as f64 / SUSTAINED as f64;
         let rows = bench.rows();
-        for (is_indexed, rates) in [(true, &mut indexed), (false, &mut plain)] {
-            let bare = Bare::new(is_indexed);
-            let began = Instant::now();
-            rows.chunks(group).for_each(|rows| bare.commit(rows));
-            rates.push(per_second(rows.len() as u64, began.elapsed()));
-        }
+        drop(bench);
+        indexed.push(bare(&rows, group, true));
+        plain.push(bare(&rows, group, false));
 
         let mut bench = Bench::new();
         let before = written();
         let mut times = awaited(&mut bench);
         one_writes = (written() - before) as f64 / AWAITED as f64;
-        ours_one.push(per_second(AWAITED, times.iter().sum()));
+        ours_one.push(times.iter().sum::<Duration>());
         latencies.append(&mut times);
         let rows = bench.rows();
+        drop(bench);
         let bare = Bare::new(true);
+        let before = written();
         let mut bare_times = Vec::new();
         for row in rows.chunks(1) {
             let began = Instant::now();
             bare.commit(row);
             bare_times.push(began.elapsed());
         }
-        indexed_one.push(per_second(rows.len() as u64, bare_times.iter().sum()));
+        bare_writes = (written() - before) as f64 / AWAITED as f64;
+        indexed_one.push(bare_times.iter().sum::<Duration>());
         bare_latencies.append(&mut bare_times);
     }
     println!(
-        "{:<44} {:>10} {:>12} {:>7}",
-        "", "rigd", "bare rusqlite", "ratio"
+        "{:<44} {:>10} {:>12} {:>7} {:>16}",
+        "", "rigd", "bare rusqlite", "ratio", "(each round's)"
     );
-    let line = |name: &str, ours: &mut Vec<f64>, bare: &mut Vec<f64>| {
-        let (ours, bare) = (median(ours), median(bare));
-        println!("{name:<44} {ours:>10.0} {bare:>12.0} {:>7.2}", ours / bare);
+    let line = |name: &str, ours: &[f64], bare: &[f64]| {
+        let mut ratios: Vec<f64> = ours.iter().zip(bare).map(|(a, b)| a / b).collect();
+        let (ours, bare) = (median(&mut ours.to_vec()), median(&mut bare.to_vec()));
+        let middle = median(&mut ratios);
+        let each: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+        println!(
+            "{name:<44} {ours:>10.1} {bare:>12.1} {middle:>7.2}   ({})",
+            each.join(" ")
+        );
     };
-    let mut again = ours.clone();
-    line(
-        &format!("groups of {group}, same table and indexes"),
-        &mut ours,
-        &mut indexed,
-    );
-    line(
-        &format!("groups of {group}, a table without indexes"),
-        &mut again,
-        &mut plain,
-    );
-    line("each one awaited", &mut ours_one, &mut indexed_one);
+    let per_second = |took: &[Took]| took.iter().map(|t| t.per_second()).collect::<Vec<_>>();
+    let cpu = |took: &[Took]| took.iter().map(|t| t.cpu_us()).collect::<Vec<_>>();
+    let group = median(&mut groups);
+    let name = format!("groups of {group}, same table and indexes");
+    line(&name, &per_second(&ours), &per_second(&indexed));
+    let name = format!("groups of {group}, a table without indexes");
+    line(&name, &per_second(&ours), &per_second(&plain));
+    let rate = |times: &[Duration]| {
+        times
+            .iter()
+            .map(|t| AWAITED as f64 / t.as_secs_f64())
+            .collect::<Vec<_>>()
+    };
+    line("each one awaited", &rate(&ours_one), &rate(&indexed_one));
+    // How far apart they are whatever else the machine does.
+    let name = "µs of the processor for each, in groups";
+    line(name, &cpu(&ours), &cpu(&indexed));
     println!("\nA change that is awaited, to disk (µs)");
     for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
         let (ours, bare) = (
@@ -359,9 +265,10 @@ pub fn run() {
         grouped_writes * 1000.0 / 1024.0
     );
     println!(
-        "{:<44} {:>10.0}",
+        "{:<44} {:>10.0} {:>12.0}",
         "written for 1,000 awaited events, KiB",
-        one_writes * 1000.0 / 1024.0
+        one_writes * 1000.0 / 1024.0,
+        bare_writes * 1000.0 / 1024.0
     );
     idle();
 

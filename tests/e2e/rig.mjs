@@ -1,41 +1,52 @@
 // A real rigd for the Node tests, on a free port, with a state folder of its own.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 import WebSocket from "ws";
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const binary = process.env.RIGD_BIN ?? join(root, "target/release/rigd");
+const run = promisify(execFile);
 const PATIENCE_MS = 30_000;
 
-/** Starts it, with settings in its environment; `port`, `url`, `http`, and `stop()`, which fails the test if it
- *  did not end well. */
-export async function startRig(settings = {}) {
+/** Starts it, with settings in its environment; `port`, `url`, `http`, `urls` of all its listeners, `token(role,
+ *  user)`, and `stop()`, which fails the test if it did not end well. */
+export async function startRig(settings = {}, ...options) {
   const state = await mkdtemp(join(tmpdir(), "rigd-e2e-"));
   const inherited = Object.entries(process.env).filter(([name]) => !/^(RIGD_|ENABLE_|ALLOW_)/.test(name));
   const env = { ...Object.fromEntries(inherited), HOME: state, ...settings };
-  const child = spawn(binary, ["serve", "--backend", "null", "--listen", "127.0.0.1:0", "--state-dir", state], { env, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(binary, ["serve", "--backend", "null", "--listen", "127.0.0.1:0", "--state-dir", state, ...options], { env, stdio: ["ignore", "ignore", "pipe"] });
   const ended = once(child, "exit");
   const log = [];
-  const port = await new Promise((found, failed) => {
+  const listeners = 1 + options.filter((option) => option === "--listen").length;
+  const ports = [];
+  await new Promise((found, failed) => {
     createInterface({ input: child.stderr }).on("line", (line) => {
       log.push(line);
       const match = line.match(/listening on http:\/\/[^ ]*:(\d+)/);
-      if (match) found(Number(match[1]));
+      if (match) ports.push(Number(match[1]));
+      if (ports.length === listeners) found();
     });
     child.on("error", failed);
     child.on("exit", () => failed(new Error(`rigd did not start:\n${log.join("\n")}`)));
   });
+  const [port] = ports;
   return {
     port,
     url: `ws://127.0.0.1:${port}/ws`,
+    urls: ports.map((port) => `ws://127.0.0.1:${port}/ws`),
     http: `http://127.0.0.1:${port}/`,
+    async token(role, user, ...more) {
+      const { stdout } = await run(binary, ["token", "--role", role, "--user", user, "--state-dir", state, ...more], { env });
+      return stdout.trim();
+    },
     async stop() {
       child.kill("SIGTERM");
       const [code] = await ended;

@@ -52,6 +52,7 @@ class Rig:
 
     def __init__(self, folder, *options, settings="", env=(), wrapper=()):
         command = [*wrapper, BINARY, "serve"]
+        self.folder = folder
         self.state = folder / "state"
         if "--state-dir" in options:
             self.state = Path(options[options.index("--state-dir") + 1])
@@ -107,9 +108,39 @@ class Rig:
         return match
 
     def client(self, **options):
-        client = Client(self.url, **options)
+        client = Client(options.pop("url", self.url), **options)
         self.clients.append(client)
         return client
+
+    def at(self, address):
+        """Where it is, by another of the loopback's addresses."""
+        return f"ws://{address}:{self.port}/ws"
+
+    def token(self, role="host", user="ana", *more, ttl="1h"):
+        """A token of this rig's."""
+        arguments = ("token", "--role", role, "--user", user, "--ttl", ttl, *more)
+        printed = run(self.folder, *arguments, "--state-dir", self.state)
+        assert printed.returncode == 0, printed.stderr
+        return printed.stdout.strip()
+
+    def enter(self, role="host", user="ana", *more, **options):
+        """Somebody who has come by a token."""
+        token = self.token(role, user, *more)
+        headers = {"Authorization": f"Bearer {token}"}
+        return self.client(additional_headers=headers, **options)
+
+    def pair(self, code, user_id, source="127.0.0.1"):
+        """(status, body) of a pairing."""
+        body = json.dumps({"code": code, "user_id": user_id})
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=PATIENCE, source_address=(source, 0)
+        )
+        try:
+            connection.request("POST", "/api/pair", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
 
     def http(self, path, method="GET", headers=(), port=None, body=None):
         """(status, headers, body)."""
@@ -147,11 +178,9 @@ class Rig:
             for sample in family.samples
         }
 
-    def bearer(self, *options):
-        """Headers with a token of this rig's, made by `rigd token`."""
-        done = run(self.state.parent, "token", *options, "--state-dir", self.state)
-        assert done.returncode == 0, done.stderr
-        return {"Authorization": f"Bearer {done.stdout.strip()}"}
+    def bearer(self, role="host", user="ana"):
+        """Headers with a token."""
+        return {"Authorization": f"Bearer {self.token(role, user)}"}
 
     def stop(self, number=signal.SIGTERM):
         """Ends it as systemd would; its exit code."""
@@ -281,9 +310,13 @@ class Client:
         return before, snapshot
 
     def silence(self, *kinds):
-        """Nothing of these types has come."""
+        """Nothing of these types has come; without any, nothing but who is here."""
         before, _ = self.fence()
-        came = [message for message in before if not kinds or message["type"] in kinds]
+
+        def is_meant(kind):
+            return kind in kinds if kinds else kind != "session.presence"
+
+        came = [message for message in before if is_meant(message["type"])]
         assert came == [], came
 
     def state(self):

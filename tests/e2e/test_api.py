@@ -337,8 +337,8 @@ def test_a_body_that_never_ends_is_given_up(rig):
 
 def test_a_token_lets_somebody_in(start):
     rig = start(settings='allow_anonymous = "off"\n')
-    ana = rig.bearer("--role", "host", "--user", "ana")
-    ben = rig.bearer("--role", "guest", "--user", "ben")
+    ana = rig.bearer("host", "ana")
+    ben = rig.bearer("guest", "ben")
     volume = {"type": "track.update", "user_id": "zoe", "data": {"track_id": "mic1", "volume": 0.5}}
     reply = rig.api("message", volume, **ana)
     assert reply["user_id"] == "ana", "whatever it claims"
@@ -352,7 +352,7 @@ def test_a_token_lets_somebody_in(start):
 def test_limits_are_of_the_user_wherever_the_token_is_shown(start):
     """Others behind the same address have no part in it, and take none away."""
     rig = start(settings='[limits]\nmessages_per_s = 1\nmessage_burst = 5\n')
-    ana = rig.bearer("--role", "host", "--user", "ana")
+    ana = rig.bearer("host", "ana")
     for _ in range(10):
         rig.http("/api/status")
     refused(rig, "RATE_LIMITED", 429, "status")

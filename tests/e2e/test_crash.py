@@ -16,6 +16,7 @@ from pathlib import Path
 from websockets.exceptions import ConnectionClosed
 
 import ledger
+import kept_state
 from ledger import tmp_path  # noqa: F401 (a fixture)
 from rig import NO_LIMITS, Rig, environment
 
@@ -164,13 +165,13 @@ class Night:
     def check(self):
         """The rig that has just started again is the one that the log tells of."""
         client = self.rig.client()
-        state = ledger.plain(client.state())
+        state = kept_state.plain(client.state())
         if self.changes is None:
             plugins = client.ask("plugin.list")["data"]["plugins"]
             infos = {plugin["name"]: plugin["parameter_info"] for plugin in plugins}
             self.changes = Changes(self.random, infos)
-            self.model = ledger.Model(state)
-        found, head = ledger.rows(self.database, self.newest[0])
+            self.model = kept_state.Model(state)
+        found, head = ledger.read(self.database, self.newest[0])
         key = (self.folder / "state/rigd.key").read_bytes()
         self.newest = ledger.check_chain(found, head, key, self.newest)
         for row in found:
@@ -276,7 +277,7 @@ class Night:
         self.last_state = None
         if is_clean:
             self.hear(client, sent, messages + 1)
-            self.last_state = ledger.plain(client.state())
+            self.last_state = kept_state.plain(client.state())
             client.close()
             assert self.rig.stop() == 0, self.rig.log
             assert "panicked" not in self.rig.log, self.rig.log
@@ -309,7 +310,7 @@ class Night:
         """The end of the night: everything is checked once more, from the first row on."""
         self.start()
         self.check()
-        found, head = ledger.rows(self.database)
+        found, head = ledger.read(self.database)
         key = (self.folder / "state/rigd.key").read_bytes()
         ledger.check_chain(found, head, key)
         assert self.rig.stop() == 0, self.rig.log

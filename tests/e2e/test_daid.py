@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from provenance import GENESIS, canonical, check, link, preimage
+from ledger import GENESIS, canonical, check, link, preimage
 from rig import NO_LIMITS, value
 
 
@@ -85,17 +85,10 @@ def test_the_chain_is_over_every_column(rig, night):
     before = GENESIS
     for number, event in enumerate(events, 1):
         row = {**event, "row": number, "id": event["daid"], "action": event["operation"]}
-        row["details"] = compact(event["metadata"])
-        row["parents"] = compact(event["parents"])
+        row["details"] = canonical(event["metadata"])
+        row["parents"] = canonical(event["parents"])
         assert link(before, row) == event["chain"]
         before = event["chain"]
-
-
-def compact(value):
-    """JSON in the order of its keys, as rigd keeps it."""
-    import json
-
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def test_the_vectors_of_the_wire():

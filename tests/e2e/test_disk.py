@@ -11,6 +11,7 @@ import time
 import pytest
 
 import ledger
+import kept_state
 from ledger import tmp_path  # noqa: F401 (a fixture)
 from rig import NO_LIMITS, PATIENCE, Rig, run
 
@@ -98,7 +99,7 @@ def check_playable(rig, client):
 def check_log(folder, client, changes, promised):
     """The log is whole: these many changes, none twice, everything promised among them, and the state that
     they come to is the one that is shown."""
-    found, head = ledger.rows(folder / "rigd.db")
+    found, head = ledger.read(folder / "rigd.db")
     ledger.check_chain(found, head, (folder / "rigd.key").read_bytes())
     count, own = ledger.numbers(found)
     assert len(own) == len(set(own)), "a change is told twice"
@@ -132,14 +133,14 @@ def test_while_writes_fail_everything_is_played_and_afterwards_all_of_it_is_ther
         reply, count = kept(client, *volume(1.75))
         promised.add(reply["seq"])
         changes += count
-    shown = ledger.plain(client.state())
+    shown = kept_state.plain(client.state())
     # What was acknowledged is behind everything else: all of it is there.
     assert check_log(state, client, changes + 1, promised) == []
     rig.process.kill()
     rig.process.wait()
     client.close()
     again = Rig(tmp_path / "rig0", settings=NO_LIMITS)
-    assert ledger.plain(again.client().state()) == shown
+    assert kept_state.plain(again.client().state()) == shown
     again.finish()
     # The fixture looks at how the rig ended.
     rig.process.returncode = 0
@@ -159,7 +160,7 @@ def test_what_does_not_fit_into_memory_is_named(start, tmp_path):
         check_playable(rig, client)
     wait_until("the disk is back", lambda: status(client)["degraded"] == [])
     reply, count = kept(client, *volume(1.75))
-    shown = ledger.plain(client.state())
+    shown = kept_state.plain(client.state())
     gaps = check_log(tmp_path / "rig0/state", client, 6005 + count, {reply["seq"]})
     assert len(gaps) == 1 and 1000 < gaps[0]["events"] < 6006, gaps
     assert gaps[0]["seq_last"] - gaps[0]["seq_first"] == gaps[0]["events"] - 1, gaps
@@ -167,7 +168,7 @@ def test_what_does_not_fit_into_memory_is_named(start, tmp_path):
     client.close()
     assert rig.stop() == 0
     again = Rig(tmp_path / "rig0", settings=NO_LIMITS)
-    assert ledger.plain(again.client().state()) == shown
+    assert kept_state.plain(again.client().state()) == shown
     again.finish()
 
 
@@ -201,7 +202,7 @@ def test_a_disk_that_was_only_slow_loses_nothing(start, tmp_path):
         assert ack["durable"] is True or time.monotonic() > began + 2
     client.close()
     assert rig.stop() == 0
-    found, _ = ledger.rows(tmp_path / "rig0/state/rigd.db")
+    found = ledger.rows(tmp_path / "rig0/state/rigd.db")
     assert json.loads(found[-1]["details"])["changes"]["volume"]["to"] == 0.5
 
 
@@ -230,7 +231,7 @@ def test_a_full_disk(small_disk, tmp_path):
     reply, count = kept(client, *volume(1.75))
     changes += count
     assert check_log(folder / "state", client, changes, promised | {reply["seq"]}) == []
-    shown = ledger.plain(client.state())
+    shown = kept_state.plain(client.state())
     rig.process.kill()
     rig.process.wait()
     client.close()
@@ -240,7 +241,7 @@ def test_a_full_disk(small_disk, tmp_path):
             file.write(bytes(4096))
     again = Rig(folder, settings="")
     client = again.client()
-    assert ledger.plain(client.state()) == shown
+    assert kept_state.plain(client.state()) == shown
     filler.unlink()
     wait_until("the disk is back", lambda: status(client)["degraded"] == [])
     again.finish()
@@ -252,13 +253,13 @@ def test_a_disk_that_is_read_only_at_the_start(small_disk):
     rig = Rig(folder)
     client = rig.client()
     first, before = kept(client, *volume(0.5))
-    shown = ledger.plain(client.state())
+    shown = kept_state.plain(client.state())
     rig.finish()
 
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     rig = Rig(folder)
     client = rig.client()
-    assert ledger.plain(client.state()) == shown, "what can be read is there"
+    assert kept_state.plain(client.state()) == shown, "what can be read is there"
     second, durable = acked(client, *volume(0.75))
     assert durable is False
     assert second["seq"] > first["seq"]
@@ -266,13 +267,13 @@ def test_a_disk_that_is_read_only_at_the_start(small_disk):
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     wait_until("the disk is back", lambda: status(client)["degraded"] == [])
     third, after = kept(client, *volume(1.0))
-    shown = ledger.plain(client.state())
+    shown = kept_state.plain(client.state())
     assert check_log(folder / "state", client, before + 3 + after, {first["seq"], third["seq"]}) == []
     rig.finish()
 
     rig = Rig(folder)
     client = rig.client()
-    assert ledger.plain(client.state()) == shown
+    assert kept_state.plain(client.state()) == shown
     fourth, _ = acked(client, *volume(1.0))
     assert fourth["seq"] > third["seq"]
     rig.finish()
@@ -321,7 +322,7 @@ def test_two_rigs_do_not_write_one_log(start, tmp_path):
     assert durable is False
     check_playable(second, client)
     second.finish()
-    found, _ = ledger.rows(tmp_path / "rig0/state/rigd.db")
+    found = ledger.rows(tmp_path / "rig0/state/rigd.db")
     assert reply["seq"] not in [row["seq_last"] for row in found]
     kept(rig.client(), *volume(1.0))
 
@@ -343,17 +344,17 @@ def test_a_start_with_other_settings_has_the_same_rig(start, tmp_path):
     client = rig.client()
     for index in range(4):
         client.ask("plugin.add", {"track_id": "mic1", "name": "echo", "plugin_id": f"e{index}"})
-    shown = ledger.plain(client.state())
+    shown = kept_state.plain(client.state())
     rig.finish()
     again = Rig(tmp_path / "rig0", "--sample-rate", "96000", "--block", "128")
-    assert ledger.plain(again.client().state()) == shown
+    assert kept_state.plain(again.client().state()) == shown
     again.finish()
     small = Rig(tmp_path / "rig0", "--sample-rate", "96000", settings="[audio]\ndelay_pool_mb = 2\n")
-    fits = ledger.plain(small.client().state())
+    fits = kept_state.plain(small.client().state())
     assert fits != shown and "was dropped" in small.log
     small.finish()
     last = Rig(tmp_path / "rig0")
     client = last.client()
-    assert ledger.plain(client.state()) == fits, "log and state agree on what was dropped"
+    assert kept_state.plain(client.state()) == fits, "log and state agree on what was dropped"
     client.add("echo", "e3")
     last.finish()

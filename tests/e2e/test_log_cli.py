@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 
 import pytest
-from provenance import FIELDS, check, rows
+from ledger import FIELDS, check, rows
 from rig import BINARY, NO_LIMITS, environment, run, value
 
 

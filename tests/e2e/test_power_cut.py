@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 import ledger
+import kept_state
 from ledger import tmp_path  # noqa: F401 (a fixture)
 from rig import NO_LIMITS, Rig
 from test_crash import Changes
@@ -125,7 +126,7 @@ class Disk:
 
 
 def stored(db):
-    """The state in the tables, as `ledger.plain` shows one."""
+    """The state in the tables, as `kept_state.plain` shows one."""
     state = {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM state")}
     columns = "id, name, plugin_path, bypassed, parameters, substituted_for, track_id"
     plugins = {}
@@ -143,7 +144,7 @@ def stored(db):
     tracks = []
     for track_id in state["tracks"]:
         track = state[f"track/{track_id}"]
-        fields = {name: track[name] for name in ledger.TRACK_FIELDS}
+        fields = {name: track[name] for name in kept_state.TRACK_FIELDS}
         fields["sends"] = dict(map(tuple, track["sends"]))
         chain = [plugins.pop(id) for id in track["plugins"]]
         tracks.append({"track_id": track_id, **fields, "plugins": chain})
@@ -162,7 +163,7 @@ class Cuts:
         self.state = home / "state"
         # A first start makes the files; the record begins with them.
         first = Rig(home)
-        beginning = ledger.plain(first.client().state())
+        beginning = kept_state.plain(first.client().state())
         infos = {p["name"]: p["parameter_info"] for p in first.client().ask("plugin.list")["data"]["plugins"]}
         first.finish()
         shutil.copytree(self.state, folder / "before")
@@ -194,13 +195,13 @@ class Cuts:
 
     def read_log(self, beginning):
         """The rows that there are in the end, and the state after each of them."""
-        self.rows, head = ledger.rows(self.state / "rigd.db")
+        self.rows, head = ledger.read(self.state / "rigd.db")
         ledger.check_chain(self.rows, head, (self.state / "rigd.key").read_bytes())
-        model = ledger.Model(beginning)
-        self.states = [copy.deepcopy(model.state)]
+        followed = kept_state.Model(beginning)
+        self.states = [copy.deepcopy(followed.state)]
         for row in self.rows:
-            model.follow(row)
-            self.states.append(copy.deepcopy(model.state))
+            followed.follow(row)
+            self.states.append(copy.deepcopy(followed.state))
         self.row_of = {row["seq_last"]: row["row"] for row in self.rows}
 
     def run(self, cuts):
@@ -260,7 +261,7 @@ class Cuts:
         if with_rigd:
             rig = Rig(self.folder / "for-rigd")
             client = rig.client()
-            assert ledger.plain(client.state()) == self.states[count]
+            assert kept_state.plain(client.state()) == self.states[count]
             assert client.ask("status.get")["data"]["degraded"] == []
             rig.finish()
             shutil.rmtree(self.folder / "for-rigd")

@@ -106,8 +106,12 @@ def test_json_10000_deep(rig, alice):
         raw.frame()
         for _ in range(150):
             raw.send(1, deep)
-        for _ in range(150):
-            error = json.loads(raw.frame()[1])["data"]
+        errors = []
+        while len(errors) < 150:
+            message = json.loads(raw.frame()[1])
+            if message["type"] == "ERROR":
+                errors.append(message["data"])
+        for error in errors:
             assert error["code"] == "INVALID_MESSAGE" and error["details"]["limit"] == 32
         raw.close()
 
@@ -130,9 +134,9 @@ def test_frames_that_never_end(rig, alice):
 
 def test_a_million_tiny_messages(rig, alice, bob):
     """On eight connections at once; none of them is cut, each is told to slow down, and panic is at once."""
-    total = 1_000_000 if "release" in BINARY else 100_000
+    total = 1_000_000 if "release" in BINARY else 96_000
     frames = b"\x81\x82\0\0\0\0{}" * 1000
-    floods = [Raw(rig.port, timeout=120) for _ in range(8)]
+    floods = [Raw(rig.port, timeout=300) for _ in range(8)]
     sent = []
 
     def flood(raw):
@@ -141,7 +145,7 @@ def test_a_million_tiny_messages(rig, alice, bob):
         for _ in range(total // len(floods) // 1000):
             raw.socket.sendall(frames)
         raw.socket.shutdown(socket.SHUT_WR)
-        reader.join(PATIENCE)
+        reader.join(300)  # the rig closes when it has read everything
         sent.append(raw)
 
     def drain(raw):
@@ -161,7 +165,7 @@ def test_a_million_tiny_messages(rig, alice, bob):
             alice.held.clear()
             bob.held.clear()
         assert len(sent) == len(floods)
-    assert rig.metrics()["rigd_messages_total", "unknown"] >= total * 0.99
+    assert rig.metrics()["rigd_messages_total", "unknown"] == total
     for raw in floods:
         raw.close()
 
@@ -173,7 +177,8 @@ def test_who_asks_and_does_not_read_takes_a_bounded_memory(start):
     frame = bytes([0x81, 0x80 | len(ask)]) + b"\0\0\0\0" + ask
     with ExitStack() as stack, harmless(rig, alice, 20 * 2 + 32):
         for _ in range(20):
-            raw = Raw(rig.port, receive_buffer=4096, timeout=0.2)
+            raw = Raw(rig.port, receive_buffer=4096, timeout=PATIENCE)
+            raw.socket.settimeout(0.2)
             stack.callback(raw.close)
             try:
                 for _ in range(100):
@@ -194,7 +199,7 @@ def enter(rig, **options):
 @pytest.mark.parametrize("anonymous", ["off", "guest", "host"])
 def test_a_token_finds_room_when_all_places_are_taken(start, anonymous):
     rig = start(settings=f'allow_anonymous = "{anonymous}"\n[limits]\nconnections = 6\n')
-    ana = rig.bearer("--role", "host", "--user", "ana")
+    ana = rig.bearer("host", "ana")
     crowd = [Raw(rig.port, timeout=PATIENCE) for _ in range(6)]
     assert [raw.status for raw in crowd] == [101] * 6
     last = Raw(rig.port)
@@ -226,7 +231,7 @@ def test_connects_of_an_address_are_limited_and_a_token_enters_all_the_same(star
     if not address:
         pytest.skip("this machine has no address but its loopback")
     rig = start("--listen", "0.0.0.0:0", settings='allow_anonymous = "guest"\n')
-    ana = rig.bearer("--role", "host", "--user", "ana")
+    ana = rig.bearer("host", "ana")
     url = f"ws://{address}:{rig.port}/ws"
     opened, refused = 0, None
     while refused is None and opened < 40:
@@ -250,8 +255,8 @@ def test_connects_of_an_address_are_limited_and_a_token_enters_all_the_same(star
 
 def test_a_user_has_a_few_connections_and_others_theirs(start):
     rig = start()
-    ana = rig.bearer("--role", "host", "--user", "ana")
-    ben = rig.bearer("--role", "guest", "--user", "ben")
+    ana = rig.bearer("host", "ana")
+    ben = rig.bearer("guest", "ben")
     for _ in range(5):
         enter(rig, additional_headers=ana)
     with pytest.raises(Exception) as error:

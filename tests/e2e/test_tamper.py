@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 
 import pytest
-from provenance import COLUMNS, GENESIS, link, rows, seal
+from ledger import COLUMNS, GENESIS, link, rows, seal
 from rig import NO_LIMITS, Rig, run
 
 ROWS = 12

@@ -21,8 +21,10 @@ const STILL_MAX: u32 = 10;
 /// Times that the thread may be woken for nothing before the card is started anew: without a bound, a
 /// driver that never sleeps would take the processor from everybody.
 const WAKES_MAX: u32 = 10_000;
-/// Fresh starts without a block in between; after that the card is taken to be gone.
+/// Fresh starts without a block in between; after that the card is taken to be gone,
 const STARTS_MAX: u32 = 5;
+/// and one that stands still after so many.
+const STILL_STARTS_MAX: u32 = 2;
 /// Attempts to wake a card that sleeps, one each [`LOOK_EVERY_MS`]; after that it is started anew.
 const RESUMES_MAX: u32 = 50;
 
@@ -123,7 +125,7 @@ impl Stream {
                     result = Ok(());
                     continue;
                 }
-                Err(error) if starts < STARTS_MAX && !is_gone(error) => {
+                Err(error) if starts < starts_max(error) => {
                     starts += 1;
                     self.deck.xrun();
                     result = self.recover(error);
@@ -235,11 +237,12 @@ impl Stream {
     }
 }
 
-/// Whether the card is not there any more.
-fn is_gone(error: Error) -> bool {
+/// How often a fresh start is tried.
+fn starts_max(error: Error) -> u32 {
     // Of some functions the crate tells the number with its sign.
-    matches!(
-        error.errno().abs(),
-        libc::ENODEV | libc::ENXIO | libc::EBADF
-    )
+    match error.errno().abs() {
+        libc::ENODEV | libc::ENXIO | libc::EBADF => 0,
+        libc::ETIMEDOUT => STILL_STARTS_MAX,
+        _ => STARTS_MAX,
+    }
 }

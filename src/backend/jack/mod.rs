@@ -171,6 +171,10 @@ impl Session for Running {
         self.shared.end().is_none()
     }
 
+    fn is_paced_elsewhere(&self) -> bool {
+        true
+    }
+
     fn ended(&self) -> String {
         match self.shared.end() {
             Some(End::RateChanged) => "the JACK server's sample rate has changed",

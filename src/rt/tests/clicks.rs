@@ -205,6 +205,23 @@ fn effects_that_are_moved() {
 }
 
 #[test]
+fn effects_that_rest() {
+    for kind in Kind::ALL {
+        let mut rig = Rig::with_effect(RATE_HZ, kind, &busy(kind));
+        // Long enough to fall asleep and wake up, and now and then too short.
+        for (turn, at) in (0..10).map(|turn| (turn, 4_001 + 4_387 * turn)) {
+            let on = turn % 2 == 0;
+            rig.at(at, &[Command::Rest { slot: 0, on }]);
+            if turn % 3 == 0 {
+                rig.at(at + 177, &[Command::Rest { slot: 0, on: !on }]);
+                rig.at(at + 1_351, &[Command::Rest { slot: 0, on }]);
+            }
+        }
+        judge(&format!("{kind:?} rests"), tone(kind), &mut rig);
+    }
+}
+
+#[test]
 fn effects_that_are_bypassed() {
     for kind in Kind::ALL {
         let mut rig = Rig::with_effect(RATE_HZ, kind, &busy(kind));

@@ -201,7 +201,17 @@ impl Model {
                 };
                 Some(set(slot, param as u8, value as f32))
             }
-            68..78 => {
+            68..71 => Some(Command::Tone {
+                track: self.random.pick(&tracks)?,
+                freq_hz: 20.0 + 19_980.0 * self.random.unit() as f32,
+                level: self.random.unit() as f32,
+                frames: self.random.below(4_800) as u32,
+            }),
+            71..74 => Some(Command::Rest {
+                slot: self.random.pick(&slots)?,
+                on: self.random.chance(0.5),
+            }),
+            74..78 => {
                 let (level, value) = match self.random.below(3) {
                     0 => (TrackLevel::InputGain, self.random.unit() * 4.0),
                     1 => (TrackLevel::Volume, self.random.unit() * 2.0),

@@ -1,0 +1,1 @@
+//! PCMs that need no hardware.
