@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::care::{self, FileArgs, ResetArgs, SupportArgs};
 use crate::config::{Config, Faults, Override, Value};
+use crate::devices::{self, DevicesArgs};
 use crate::doctor::{self, DoctorArgs};
 use crate::provenance;
 use crate::provenance::commands::LogCommand;
@@ -98,6 +99,8 @@ pub enum Command {
     Token(TokenArgs),
     /// Print a link and QR code with which somebody can come in, once
     Pair(PairArgs),
+    /// Show what JACK and ALSA offer: ports, cards, their formats and mixers
+    Devices(DevicesArgs),
     /// Is this box fit for realtime sound, and what would mend it
     Doctor(DoctorArgs),
     /// Ask a rig that runs for a test tone
@@ -284,13 +287,16 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result =
         match cli.command {
-            Command::Serve(args) => args.config().and_then(crate::run::serve),
+            Command::Serve(args) => args
+                .config()
+                .and_then(|config| crate::run::serve(config, &|| args.config())),
             Command::Render(args) => args
                 .settings()
                 .and_then(|config| crate::render::render(&args, &config)),
             Command::Replay(args) => in_folder(&args.state_dir)
                 .and_then(|config| crate::replay::replay(&args, &config.state_dir)),
             Command::Check(args) => check(&args),
+            Command::Devices(args) => devices::run(&args),
             Command::Doctor(args) => {
                 doctor_settings(&args).and_then(|config| doctor::run(&args, &config))
             }

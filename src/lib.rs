@@ -9,7 +9,7 @@
 //!
 //! | room | what |
 //! |---|---|
-//! | [`cli`], [`config`], [`log`], [`run`] | the command line, the settings, the log; what wires everything |
+//! | [`cli`], [`config`], [`log`], [`run`], [`reload`] | the command line, the settings, the log; what wires everything; settings read again |
 //! | [`care`] | backup, restore, support bundle, factory reset |
 //! | [`systemd`] | readiness, watchdog and status, for systemd |
 //! | [`server`], [`remote`] | sockets and HTTP; the page |
@@ -23,7 +23,7 @@
 //! | [`ring`] | the only way to and from the realtime thread |
 //! | [`telemetry`], [`ticker`] | status and metrics; the fast clock |
 //! | [`backend`], [`render`], [`replay`] | who calls the engine: a JACK server, a card, a clock, a file, a night once more |
-//! | [`doctor`], [`tone`] | is this box fit for realtime sound; a test tone |
+//! | [`devices`], [`doctor`], [`tone`] | what there is to hear with; is this box fit for realtime sound; a test tone |
 //! | [`rigd_rt`] | the engine: `no_std`, no alloc, no unsafe |
 //!
 //! Invariants:
@@ -42,11 +42,13 @@ pub mod care;
 pub mod cli;
 pub mod config;
 pub mod desk;
+pub mod devices;
 pub mod doctor;
 pub mod keyfile;
 pub mod log;
 pub mod protocol;
 pub mod provenance;
+pub mod reload;
 pub mod remote;
 pub mod render;
 pub mod replay;

@@ -9,7 +9,7 @@
 //! | `rigd-vault` | looks after the secret and the codes in the state folder |
 //! | `rigd-record` | writes `--output` |
 //! | `rigd-watchdog` | looks whether sound and control still move |
-//! | main | waits for signals |
+//! | main | waits for signals, and reads the settings again |
 
 use std::cell::RefCell;
 use std::io;
@@ -25,7 +25,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use crate::backend::keeper::{Keeper, NEWS, News};
+use crate::backend::keeper::{Change, Keeper, NEWS, News};
 use crate::backend::{self, Deck, Wanted};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
@@ -33,6 +33,7 @@ use crate::desk::load::Policy;
 use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake, switches};
 use crate::provenance;
 use crate::provenance::prune::Retention;
+use crate::reload;
 use crate::rig::karaoke;
 use crate::rig::state::Wiring;
 use crate::rig::{State, Track};
@@ -53,18 +54,23 @@ const CONTROL_ENDS_WITHIN: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_millis(200);
 /// How long the backend may take to end before the process does so without it.
 const BACKEND_ENDS_WITHIN: Duration = Duration::from_secs(3);
+/// How long a reload waits for the backend.
+const BACKEND_CHANGES_WITHIN: Duration = Duration::from_secs(10);
 /// A control thread that panics is restarted after this pause.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until SIGTERM or SIGINT.
-pub fn serve(config: Config) -> Result<(), Failure> {
+/// Serves until SIGTERM or SIGINT. At SIGHUP the settings are read again.
+pub fn serve(
+    config: Config,
+    read_again: &dyn Fn() -> Result<Config, Failure>,
+) -> Result<(), Failure> {
     crate::log::init();
     // What is in memory is nobody else's: tokens and the secret are among it.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     if config.realtime.lock_memory {
         backend::realtime::lock_memory();
     }
-    let signals = Signals::catch()?;
+    let mut signals = Signals::catch()?;
     let listeners = bind(&config.listen)?;
     let backend = backend::open(&config)?;
     let (format, mic_feed) = (backend.format(), backend.mic_feed());
@@ -88,15 +94,9 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let (attached, is_attached) = mpsc::channel();
     let (done, ended) = mpsc::channel();
-    let settings = server::Settings {
-        allowed_origins: config.allowed_origins.clone(),
-        message_bytes: config.limits.message_bytes,
-        connections: config.limits.connections as usize,
-        connects_per_minute: f64::from(config.limits.connects_per_minute),
-        tls: Tls::open(&config.tls, &config.state_dir)
-            .map_err(|error| Failure::failed(format!("There is no TLS: {error}.")))?,
-    };
-    if let Some(tls) = &settings.tls {
+    let tls = Tls::open(&config.tls, &config.state_dir)
+        .map_err(|error| Failure::failed(format!("There is no TLS: {error}.")))?;
+    if let Some(tls) = &tls {
         log::info!(
             "the certificate's SHA-256 fingerprint is {}",
             tls.fingerprint
@@ -120,13 +120,17 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     };
     let keeps_events = config.features.enable_daid_tracking;
     let cpus = config.realtime.control_cpus.clone();
-    let load_policy = load_policy(&config);
+    let (resettle, settings) = mpsc::channel();
+    let at_start = config.clone();
     let (want, wanted) = watch::channel(Wanted::default());
     let (news, is_news) = mpsc::sync_channel(NEWS);
     let mut link = Link {
         want,
         news: is_news,
         seq: None,
+        server: server_settings(&config),
+        tls,
+        settings,
         status: StatusLine::default(),
         vital: Arc::clone(&vital),
     };
@@ -134,13 +138,13 @@ pub fn serve(config: Config) -> Result<(), Failure> {
         backend::realtime::pin(&cpus);
         let log = opened.begin(state.durable(), state.seq, run, keeps_events);
         let mut desk = Desk::new(fixed, state);
-        desk.set_load_policy(load_policy);
+        desk.follow_settings(at_start.limits.clone(), load_policy(&at_start));
         desk.keep(log);
         desk.admit_by(door);
         desk.attach(control_ends, format, mic_feed);
         link.publish(&desk);
         let _ = attached.send(());
-        control(desk, &listeners, &settings, &stopped, &mut link);
+        control(desk, &listeners, &stopped, &mut link);
         let _ = done.send(());
     };
     std::thread::Builder::new()
@@ -154,13 +158,13 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     let session = backend
         .start(deck)
         .map_err(|error| Failure::failed(format!("The sound could not be started: {error}.")))?;
-    let (stop_backend, backend_stops) = mpsc::channel();
+    let (change_backend, backend_changes) = mpsc::channel();
     let keeper = Keeper::new(
         session,
         pool_samples,
         wanted,
         news,
-        backend_stops,
+        backend_changes,
         Arc::clone(&vital),
     );
     let (ends_with, backend_ended) = mpsc::channel();
@@ -178,7 +182,15 @@ pub fn serve(config: Config) -> Result<(), Failure> {
         ))
     })?;
     systemd::tell(NotifyState::Ready);
-    signals.wait();
+    let mut reload = Reload {
+        config,
+        read_again,
+        control: resettle,
+        backend: change_backend,
+    };
+    while signals.wait() == Asked::Reload {
+        reload.reload();
+    }
     log::info!("rigd is ending");
     vital.end();
     systemd::tell(NotifyState::Stopping);
@@ -186,7 +198,7 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     if ended.recv_timeout(CONTROL_ENDS_WITHIN).is_err() {
         log::error!("the control side did not end in time; rigd ends without it");
     }
-    drop(stop_backend);
+    drop(reload);
     match backend_ended.recv_timeout(BACKEND_ENDS_WITHIN) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Failure::failed(format!(
@@ -206,6 +218,12 @@ struct Link {
     news: mpsc::Receiver<News>,
     /// Of the state whose wants were published.
     seq: Option<u64>,
+    /// What the server is told.
+    server: server::Settings,
+    /// What it encrypts with.
+    tls: Option<Tls>,
+    /// Settings that are in effect from now on.
+    settings: mpsc::Receiver<Config>,
     status: StatusLine,
     vital: Arc<Vital>,
 }
@@ -224,6 +242,17 @@ impl Link {
             }
             is_new
         });
+    }
+
+    /// Takes new settings in.
+    fn resettle(&mut self, shared: &Shared) {
+        while let Ok(config) = self.settings.try_recv() {
+            self.server = server_settings(&config);
+            shared.set_settings(self.server.clone());
+            let policy = load_policy(&config);
+            let mut desk = shared.desk.borrow_mut();
+            desk.follow_settings(config.limits, policy);
+        }
     }
 
     /// Takes in what has become of the backend.
@@ -300,6 +329,15 @@ pub fn new_rig(config: &Config, wiring: Wiring, pool_samples: usize) -> State {
     state
 }
 
+fn server_settings(config: &Config) -> server::Settings {
+    server::Settings {
+        allowed_origins: config.allowed_origins.clone(),
+        message_bytes: config.limits.message_bytes,
+        connections: config.limits.connections as usize,
+        connects_per_minute: f64::from(config.limits.connects_per_minute),
+    }
+}
+
 /// What the settings allow when the processor is too slow.
 fn load_policy(config: &Config) -> Policy {
     Policy {
@@ -328,7 +366,6 @@ fn fixed(config: &Config) -> Fixed {
 fn control(
     desk: Desk,
     listeners: &[TcpListener],
-    settings: &server::Settings,
     stopped: &watch::Receiver<bool>,
     link: &mut Link,
 ) {
@@ -339,7 +376,7 @@ fn control(
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let shared = Shared::new(Rc::clone(&desk), settings.clone());
+        let shared = Shared::new(Rc::clone(&desk), link.server.clone(), link.tls.clone());
         let everything = run(
             shared,
             listeners,
@@ -412,6 +449,7 @@ async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
         None => std::future::pending().await,
     };
     loop {
+        link.resettle(shared);
         link.follow(&mut shared.desk.borrow_mut());
         let now = Instant::now();
         let wake = shared.desk.borrow_mut().tick(now);
@@ -431,11 +469,89 @@ async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
     }
 }
 
-/// SIGTERM and SIGINT, caught from the moment this is made.
+/// The settings, read again. Main thread.
+struct Reload<'a> {
+    /// In effect.
+    config: Config,
+    read_again: &'a dyn Fn() -> Result<Config, Failure>,
+    control: mpsc::Sender<Config>,
+    backend: mpsc::Sender<Change>,
+}
+
+impl Reload<'_> {
+    fn reload(&mut self) {
+        let mut begins = vec![sd_notify::NotifyState::Reloading];
+        begins.extend(sd_notify::NotifyState::monotonic_usec_now());
+        let _ = sd_notify::notify(&begins);
+        match (self.read_again)() {
+            Ok(wanted) => self.follow(&wanted),
+            Err(faults) => log::error!("the settings stay as they were: {faults}"),
+        }
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    fn follow(&mut self, wanted: &Config) {
+        let (plan, then) = reload::plan(&self.config, wanted);
+        if !plan.restart.is_empty() {
+            let names = plan.restart.join(", ");
+            log::warn!(
+                "changed in the settings, and without effect until rigd is started anew: {names}"
+            );
+        }
+        if plan.at_once.is_empty() && plan.sound.is_empty() {
+            log::info!("the settings were read again: nothing that could change now has");
+            return;
+        }
+        let _ = self.control.send(then.clone());
+        if !plan.at_once.is_empty() {
+            log::info!("in effect: {}", plan.at_once.join(", "));
+        }
+        let before = std::mem::replace(&mut self.config, then.clone());
+        if plan.sound.is_empty() {
+            return;
+        }
+        let (done, is_done) = mpsc::sync_channel(1);
+        let change = Change {
+            from: before.clone(),
+            to: then,
+            done,
+        };
+        let names = plan.sound.join(", ");
+        log::info!("the sound is opened again for {names}");
+        if self.backend.send(change).is_err() {
+            log::error!("the backend's thread has ended: start rigd anew");
+            return;
+        }
+        match is_done.recv_timeout(BACKEND_CHANGES_WITHIN) {
+            Ok(Ok(())) => log::info!("in effect: {names}"),
+            Ok(Err(reason)) => {
+                log::error!("without effect: {names}. {reason}");
+                let config = &mut self.config;
+                (config.audio, config.jack, config.alsa) = (before.audio, before.jack, before.alsa);
+                config.mixer = before.mixer;
+                (config.realtime.priority, config.realtime.cpus) =
+                    (before.realtime.priority, before.realtime.cpus);
+            }
+            Err(_) => log::warn!("the backend takes its time; rigd does not wait for it"),
+        }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// SIGTERM, SIGINT.
+    End,
+    /// SIGHUP.
+    Reload,
+}
+
+/// SIGTERM, SIGINT and SIGHUP, caught from the moment this is made.
 struct Signals {
     runtime: tokio::runtime::Runtime,
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -448,21 +564,24 @@ impl Signals {
         let inside = runtime.enter();
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let hangup = signal(SignalKind::hangup()).map_err(failed)?;
         drop(inside);
         Ok(Signals {
             runtime,
             terminate,
             interrupt,
+            hangup,
         })
     }
 
-    fn wait(mut self) {
+    fn wait(&mut self) -> Asked {
         self.runtime.block_on(async {
             tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => Asked::End,
+                _ = self.interrupt.recv() => Asked::End,
+                _ = self.hangup.recv() => Asked::Reload,
             }
-        });
+        })
     }
 }
 

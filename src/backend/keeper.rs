@@ -10,6 +10,7 @@ use rigd_rt::Engine;
 use tokio::sync::watch;
 
 use super::{Backend, Deck, Format, Reopen, Session, Wanted, Work};
+use crate::config::Config;
 use crate::rig::state::MicFeed;
 use crate::ring::{ControlEnds, rings};
 use crate::systemd::watchdog::Vital;
@@ -46,6 +47,16 @@ pub enum News {
     Trouble(Option<String>),
 }
 
+/// Another backend, or the same one with other settings, is to be opened.
+pub struct Change {
+    /// What is in effect.
+    pub from: Config,
+    /// What is to be.
+    pub to: Config,
+    /// Told what has come of it; `Err` says what is in effect instead.
+    pub done: SyncSender<Result<(), String>>,
+}
+
 /// See the module.
 pub struct Keeper {
     /// `None` while there is none.
@@ -53,7 +64,8 @@ pub struct Keeper {
     reopen: Option<Reopen>,
     wanted: watch::Receiver<Wanted>,
     news: SyncSender<News>,
-    stop: Receiver<()>,
+    changes: Receiver<Change>,
+    change: Option<Change>,
     vital: Arc<Vital>,
     told: Option<String>,
     format: Option<Format>,
@@ -71,14 +83,14 @@ fn pause(attempt: u32) -> Duration {
 }
 
 impl Keeper {
-    /// Of a backend that runs. `stop` ends it, when it says something or is dropped. The engine has a
-    /// delay memory of `pool_samples`. `vital` is told when sound is due.
+    /// Of a backend that runs, until nobody can want a change any more. The engine has a delay memory of
+    /// `pool_samples`. `vital` is told when sound is due.
     pub fn new(
         session: Box<dyn Session>,
         pool_samples: usize,
         wanted: watch::Receiver<Wanted>,
         news: SyncSender<News>,
-        stop: Receiver<()>,
+        changes: Receiver<Change>,
         vital: Arc<Vital>,
     ) -> Keeper {
         vital.expect_sound(!session.is_paced_elsewhere());
@@ -88,7 +100,8 @@ impl Keeper {
             session: Some(session),
             wanted,
             news,
-            stop,
+            changes,
+            change: None,
             vital,
             told: None,
             frame: 0,
@@ -100,6 +113,10 @@ impl Keeper {
     /// Runs until it is to stop; `Err` when the backend did not end well then.
     pub fn run(mut self) -> std::io::Result<()> {
         while !self.is_to_stop_within(LOOK_EVERY) {
+            if let Some(change) = self.change.take() {
+                self.make(change);
+                continue;
+            }
             match self.session.as_mut() {
                 Some(session) if session.is_running() => self.look(),
                 Some(_) if self.reopen.is_some() => self.replace(),
@@ -114,8 +131,45 @@ impl Keeper {
         }
     }
 
-    fn is_to_stop_within(&self, time: Duration) -> bool {
-        self.stop.recv_timeout(time) != Err(RecvTimeoutError::Timeout)
+    fn is_to_stop_within(&mut self, time: Duration) -> bool {
+        match self.changes.recv_timeout(time) {
+            Ok(change) => {
+                self.change = Some(change);
+                false
+            }
+            Err(error) => error == RecvTimeoutError::Disconnected,
+        }
+    }
+
+    /// Opens what is wanted instead of what runs; where that cannot be, what ran before.
+    fn make(&mut self, change: Change) {
+        let Change { from, to, done } = change;
+        let anew = |config: Config| -> Reopen { Box::new(move || super::open(&config)) };
+        let before = self.reopen.replace(anew(to)).unwrap_or_else(|| {
+            // Not over what was recorded.
+            let mut from = from;
+            from.audio.output = None;
+            anew(from)
+        });
+        self.end_session();
+        let result = match self.begin_and_look() {
+            Ok(()) => Ok(()),
+            Err(reason) => {
+                self.reopen = Some(before);
+                match self.begin_and_look() {
+                    Ok(()) => Err(format!("{reason} What was in effect before still is.")),
+                    Err(and) => {
+                        self.lose(format!("the sound cannot be opened again ({and})"));
+                        Err(reason)
+                    }
+                }
+            }
+        };
+        // What there is to be heard of it was heard by then, or nobody waits.
+        let _ = done.try_send(result);
+        if self.session.is_none() {
+            self.keep_trying();
+        }
     }
 
     fn look(&mut self) {
@@ -147,33 +201,50 @@ impl Keeper {
 
     /// The backend has ended: its engine comes home, and the backend is tried until it is there.
     fn replace(&mut self) {
+        let ended = self.session.as_ref().map(|session| session.ended());
+        self.lose(ended.unwrap_or_default());
+        self.end_session();
+        self.keep_trying();
+    }
+
+    fn lose(&mut self, what: String) {
+        self.tell(Some(format!(
+            "{what}: rigd looks for it again and again, and what is changed meanwhile is kept"
+        )));
+    }
+
+    fn end_session(&mut self) {
         let Some(session) = self.session.take() else {
             return;
         };
         self.vital.expect_sound(false);
-        let ended = session.ended();
         let _ = self.news.send(News::Gone);
-        self.tell(Some(format!(
-            "{ended}: rigd looks for it again and again, and what is changed meanwhile is kept"
-        )));
         match session.stop() {
             Ok(deck) => self.take_home(deck),
             Err(error) => log::error!("{error}; there will be a new one, with other memory"),
         }
+    }
+
+    /// Until it is there, other settings come, or all ends.
+    fn keep_trying(&mut self) {
         let mut attempt = 0;
-        while !self.is_to_stop_within(pause(attempt)) {
+        while !self.is_to_stop_within(pause(attempt)) && self.change.is_none() {
             attempt += 1;
-            match self.begin() {
-                Ok(session) => {
-                    self.format = session.format();
-                    self.vital.expect_sound(!session.is_paced_elsewhere());
-                    self.session = Some(session);
-                    self.look();
-                    return;
-                }
+            match self.begin_and_look() {
+                Ok(()) => return,
                 Err(reason) => log::debug!("attempt {attempt}: {reason}"),
             }
         }
+    }
+
+    fn begin_and_look(&mut self) -> Result<(), String> {
+        let session = self.begin()?;
+        self.format = session.format();
+        self.reopen = session.reopen();
+        self.vital.expect_sound(!session.is_paced_elsewhere());
+        self.session = Some(session);
+        self.look();
+        Ok(())
     }
 
     /// Opens the backend and starts it with a new engine.

@@ -103,6 +103,7 @@ pub trait Session: Send {
 
 /// Opens the backend that the settings name.
 pub fn open(config: &Config) -> Result<Box<dyn Backend>, Failure> {
+    alsa::mixer::apply(&config.mixer, &config.alsa)?;
     let audio = &config.audio;
     let file = [&audio.input, &audio.music, &audio.output]
         .into_iter()
@@ -232,6 +233,7 @@ impl Deck {
     }
 
     /// Computes one block of `output[0].len()` frames. Realtime thread; wait-free.
+    #[cfg_attr(feature = "rtsan", rtsan_standalone::nonblocking)]
     pub fn process(&mut self, inputs: &[&[f32]], output: [&mut [f32]; 2]) {
         let frames = output[0].len();
         let started = Instant::now();

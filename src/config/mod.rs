@@ -3,6 +3,7 @@
 //! | file | noun |
 //! |---|---|
 //! | `field.rs` | one definition of a setting: type, unit, range, default, words |
+//! | `mixer.rs` | what a hardware mixer is to be |
 //! | `track.rs` | `[[tracks]]` |
 //! | `parse.rs` | text to [`Config`], or every [`Fault`] with its line |
 //! | `print.rs` | [`Config`] to text |
@@ -10,6 +11,7 @@
 //! The command line wins over the environment, that over the file, that over the defaults.
 
 mod field;
+pub mod mixer;
 mod parse;
 mod print;
 mod track;
@@ -89,6 +91,8 @@ settings! {
         pub alsa: Alsa = Alsa::default();
         /// `[tls]`.
         pub tls: Tls = Tls::default();
+        /// `[mixer]`.
+        pub mixer: Mixer = Mixer::default();
         /// `[realtime]`.
         pub realtime: Realtime = Realtime::default();
         /// `[limits]`.
@@ -166,6 +170,18 @@ settings! {
 }
 
 settings! {
+    /// The hardware mixer of a sound card. What is wanted of it is set whenever the backend is opened:
+    /// interfaces often come up muted.
+    pub struct Mixer, section "mixer" of Config at |c| c.mixer;
+
+    /// The card, by its id; "" is the one that ALSA's settings play to.
+    pub card: String = String::new(), Kind::Text(64), "";
+    /// What its controls are to be, such as ["Master = 80%", "Mic capture = 12dB", "Mic capture = on"]; `rigd
+    /// devices` shows their names. [] leaves them alone.
+    pub set: mixer::Dials = mixer::Dials::default(), Kind::Texts(64), "";
+}
+
+settings! {
     /// Encrypted connections, https:// and wss://, on the same port; without a certificate all are plain.
     pub struct Tls, section "tls" of Config at |c| c.tls;
 
@@ -204,8 +220,8 @@ settings! {
     pub control_cpus: Vec<usize> = Vec::new(), Kind::Ints(64, 0, 1023), "";
     /// Keeps rigd's memory from being swapped out, at the price of that much memory.
     pub lock_memory: bool = true, Kind::Bool, "";
-    /// Share of the block time that effects may use on average; above it, or when blocks take longer
-    /// than they last, rigd says that the processor is too slow.
+    /// Share of the block time that effects may use on average; above it, or above half of it when blocks
+    /// take longer than they last, rigd says that the processor is too slow.
     pub load_max: f64 = 0.85, Kind::Float(0.001, 1.0), "";
     /// Lets effects rest then, the least important first (bypassed ones, reverb, echo, deesser, eq,
     /// compressor, gate), and has them back when there is room; without it sound may break off.
@@ -291,6 +307,7 @@ impl Config {
             .chain(Jack::FIELDS)
             .chain(Alsa::FIELDS)
             .chain(Tls::FIELDS)
+            .chain(Mixer::FIELDS)
             .chain(Realtime::FIELDS)
             .chain(Limits::FIELDS)
             .chain(Roles::FIELDS)

@@ -44,7 +44,7 @@ impl Desk {
             answers: vec![answer],
         };
         self.handover
-            .hand_over(&accepted.commands, Waiting::Changes(settling), now);
+            .hand_over(accepted.commands, Waiting::Changes(settling), now);
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl Desk {
             answers: vec![answer],
         };
         self.handover
-            .hand_over(&accepted.commands, Waiting::Changes(settling), now);
+            .hand_over(accepted.commands, Waiting::Changes(settling), now);
         Ok(())
     }
 
@@ -177,7 +177,7 @@ impl Desk {
                 self.handover.wait_for_last(Waiting::Changes(settling), now);
             } else {
                 self.handover
-                    .hand_over(&accepted.commands, Waiting::Changes(settling), now);
+                    .hand_over(accepted.commands, Waiting::Changes(settling), now);
             }
         }
         self.settle_what_is_applied(now);

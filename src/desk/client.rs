@@ -56,6 +56,8 @@ pub struct Client {
     /// By what it has proved who it is.
     pub(super) proof: Option<Proof>,
     pub(super) since: jiff::Timestamp,
+    /// It came with this mark of the presence, and has not said who it is.
+    pub(super) came: Option<u64>,
     /// It is to be closed, and why.
     pub ends: Option<&'static str>,
     /// The address or name of the rig that it connected to, with the port.

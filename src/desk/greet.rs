@@ -11,17 +11,14 @@ use tokio_tungstenite::tungstenite::Message;
 use super::Desk;
 use super::client::{By, Client, ClientId, Proof, Resync};
 use super::settle::{Origin, own};
-use crate::config::Limits;
 use crate::protocol::views::object;
 use crate::protocol::{Dialect, Head, Kind};
 use crate::rig::Reject;
 use crate::session::clock::Moment;
 use crate::session::gate::Refusal;
-use crate::session::{Bucket, Buckets, Door, Identity, Rights, Role};
+use crate::session::{Buckets, Door, Identity, Rights, Role};
 use crate::sync::Outbox;
 
-/// Operations may come in bursts of so many seconds' worth.
-const OPERATIONS_BURST_S: u32 = 2;
 /// What a message without any claim is from.
 const LEGACY: (&str, &str) = ("legacy_user", "legacy_session");
 /// The session of those who come by HTTP and have proved who they are.
@@ -105,6 +102,7 @@ impl Desk {
             by: Arc::new(by),
             proof,
             since: jiff::Timestamp::now(),
+            came: None,
             ends: None,
             came_to: None,
             auth_user_id: None,
@@ -124,7 +122,7 @@ impl Desk {
             rules: Rc::clone(&self.everything),
             is_asleep: false,
             meters: None,
-            buckets: buckets(limits),
+            buckets: Buckets::new(limits),
             visit: None,
             legacy_ids: 0,
             resync: Resync::None,
@@ -140,8 +138,9 @@ impl Desk {
         }));
         let frame = own("connection.status", &client, &status);
         client.outbox.reply(Message::Text(frame));
+        let came = self.presence.mark_arrival();
+        client.came = came.filter(|_| !client.by.verified);
         self.clients.insert(id, client);
-        self.presence.mark();
         id
     }
 
@@ -261,9 +260,10 @@ impl Desk {
     }
 
     fn say_who(&mut self, origin: &Origin) -> Result<(), Reject> {
-        let Some(client) = self.clients.get(&origin.client) else {
+        let Some(client) = self.clients.get_mut(&origin.client) else {
             return Ok(());
         };
+        client.came = None;
         self.presence.mark();
         let mut origin = origin.clone();
         origin.by = Arc::clone(&client.by);
@@ -307,25 +307,6 @@ impl Desk {
 
 fn own_session() -> String {
     format!("session_{}", uuid::Uuid::new_v4())
-}
-
-/// What somebody who has not asked anything yet may ask.
-pub(super) fn buckets(limits: &Limits) -> Buckets {
-    let bucket =
-        |name, per_s: u32, burst: u32| Bucket::new(name, f64::from(per_s), f64::from(burst));
-    Buckets {
-        messages: bucket(
-            "messages_per_s",
-            limits.messages_per_s,
-            limits.message_burst,
-        ),
-        batches: bucket("batches_per_s", limits.batches_per_s, limits.batches_per_s),
-        operations: bucket(
-            "operations_per_s",
-            limits.operations_per_s,
-            limits.operations_per_s * OPERATIONS_BURST_S,
-        ),
-    }
 }
 
 impl Client {
@@ -392,7 +373,9 @@ impl Client {
         let by = By {
             user_id: said(user_id, &self.auth_user_id, LEGACY.0),
             session_id: said(session_id, &self.auth_session_id, LEGACY.1),
-            ..(*self.by).clone()
+            role: self.by.role,
+            verified: self.by.verified,
+            address: Arc::clone(&self.by.address),
         };
         self.become_somebody(by);
     }

@@ -55,7 +55,7 @@ impl Handover {
         self.sent.clear();
         self.seq = seq;
         // What was held is in the state, and so in `everything`.
-        self.send(&everything);
+        self.send(everything);
     }
 
     /// Gives the ends back.
@@ -69,7 +69,7 @@ impl Handover {
     }
 
     /// Hands one group over. What waits for it is answered after it was applied.
-    pub fn hand_over(&mut self, commands: &[Command], waiting: Waiting, now: Instant) {
+    pub fn hand_over(&mut self, commands: Vec<Command>, waiting: Waiting, now: Instant) {
         if let Waiting::Changes(changes) = &waiting
             && let Some((change, _)) = changes.changes.last()
         {
@@ -157,17 +157,16 @@ impl Handover {
         }
     }
 
-    fn send(&mut self, commands: &[Command]) {
+    fn send(&mut self, commands: Vec<Command>) {
         self.group += 1;
         let Some(ends) = &mut self.ends else { return };
-        if self.held.is_empty() && ends.commands.send(self.group, 0, commands) {
-            self.sent
-                .push_back((self.group, self.seq, commands.to_vec()));
+        if self.held.is_empty() && ends.commands.send(self.group, 0, &commands) {
+            self.sent.push_back((self.group, self.seq, commands));
             return;
         }
         for command in commands {
-            self.held.retain(|held| !replaces(command, held));
-            self.held.push(*command);
+            self.held.retain(|held| !replaces(&command, held));
+            self.held.push(command);
         }
     }
 }

@@ -34,8 +34,8 @@ pub struct Past {
     pub applied_frame: Option<u64>,
 }
 
-/// A thing that can be changed: a plugin or a track, and what of it.
-type Thing = (String, &'static str);
+/// Of each thing of a plugin or a track that was changed: by whom last, under which number.
+type Last = Vec<(&'static str, ClientId, u64)>;
 
 /// What stands for a plugin's bypass, a chain's order and a track's own fields.
 const BYPASS: &str = "/bypass";
@@ -48,8 +48,8 @@ pub struct History {
     recent: VecDeque<Past>,
     /// Number of the newest change that is not held any more, or was never.
     before: u64,
-    /// By whom, under which number.
-    last: HashMap<Thing, (ClientId, u64)>,
+    /// By plugin or track.
+    last: HashMap<String, Last>,
 }
 
 impl History {
@@ -86,15 +86,24 @@ impl History {
 
     /// Notes who changed what.
     pub fn note(&mut self, client: ClientId, change: &Change) {
-        let mine = (client, change.seq);
-        let mut put = |id: &str, what| self.last.insert((id.to_owned(), what), mine);
+        let mut put = |id: &str, what: &'static str| {
+            let last = match self.last.get_mut(id) {
+                Some(last) => last,
+                None => self.last.entry(id.to_owned()).or_default(),
+            };
+            let mine = (what, client, change.seq);
+            match last.iter_mut().find(|(which, ..)| *which == what) {
+                Some(present) => *present = mine,
+                None => last.push(mine),
+            }
+        };
         match &change.what {
             What::Parameter {
                 plugin_id,
                 parameter_id,
                 ..
-            } => drop(put(plugin_id, parameter_id)),
-            What::Bypassed { plugin_id, .. } => drop(put(plugin_id, BYPASS)),
+            } => put(plugin_id, parameter_id),
+            What::Bypassed { plugin_id, .. } => put(plugin_id, BYPASS),
             What::PresetLoaded {
                 plugin_id, kind, ..
             } => {
@@ -102,8 +111,8 @@ impl History {
                     put(plugin_id, param.id);
                 }
             }
-            What::PluginMoved { track_id, .. } => drop(put(track_id, ORDER)),
-            What::TrackUpdated(track) => drop(put(&track.id, TRACK)),
+            What::PluginMoved { track_id, .. } => put(track_id, ORDER),
+            What::TrackUpdated(track) => put(&track.id, TRACK),
             What::PluginRemoved { plugin_id, .. } => self.forget(plugin_id),
             What::TrackRemoved { track_id } => self.forget(track_id),
             _ => {}
@@ -112,12 +121,12 @@ impl History {
 
     /// Forgets what is gone, so that no more is held than there is.
     fn forget(&mut self, id: &str) {
-        self.last.retain(|(of, _), _| of != id);
+        self.last.remove(id);
     }
 
     /// Forgets plugins that went with their track.
     pub fn keep_only(&mut self, is_there: impl Fn(&str) -> bool) {
-        self.last.retain(|(of, _), _| is_there(of));
+        self.last.retain(|of, _| is_there(of));
     }
 
     /// Number of the newest change by somebody else, after `base`, to what a request would change.
@@ -132,14 +141,13 @@ impl History {
             Request::PluginMove { plugin, .. } => (&plugin.plugin_id, Some(ORDER)),
             _ => return None,
         };
-        let is_meant = |(of, which): &Thing| {
-            of == id && what.map_or(!which.starts_with('/'), |what| what == *which)
-        };
+        let is_meant = |which: &str| what.map_or(!which.starts_with('/'), |what| what == which);
         let others = self
             .last
+            .get(id)?
             .iter()
-            .filter(|(thing, (by, seq))| is_meant(thing) && *by != client && *seq > base);
-        others.map(|(_, (_, seq))| *seq).max()
+            .filter(|(which, by, seq)| is_meant(which) && *by != client && *seq > base);
+        others.map(|(_, _, seq)| *seq).max()
     }
 }
 

@@ -77,7 +77,7 @@ use crate::rig::state::{MicFeed, Wiring};
 use crate::rig::{self, State};
 use crate::ring::ControlEnds;
 use crate::session::attendance::Attendance;
-use crate::session::{Door, Role};
+use crate::session::{Buckets, Door, Role};
 use crate::sync::{Latest, Stream};
 use crate::telemetry::Telemetry;
 use handover::Handover;
@@ -266,6 +266,16 @@ impl Desk {
     /// What is wrong with the backend, for `status.degraded`.
     pub fn set_backend_trouble(&mut self, trouble: Option<String>) {
         self.backend_trouble = trouble;
+    }
+
+    /// Follows new settings. `backlog_messages` holds for connections to come.
+    pub fn follow_settings(&mut self, limits: Limits, policy: load::Policy) {
+        for client in self.clients.values_mut() {
+            client.buckets = Buckets::new(&limits);
+        }
+        self.visitors.refill(&Buckets::new(&limits));
+        self.fixed.limits = limits;
+        self.set_load_policy(policy);
     }
 
     /// What the tracks want of the backend.

@@ -34,6 +34,8 @@ const PRESENCE_PER_PAIR: Duration = Duration::from_micros(10);
 #[derive(Default)]
 pub struct Presence {
     is_dirty: bool,
+    /// How often it was marked.
+    marks: u64,
     sent: Option<(Instant, Value)>,
 }
 
@@ -41,6 +43,13 @@ impl Presence {
     /// Somebody came, went, or is something else.
     pub fn mark(&mut self) {
         self.is_dirty = true;
+        self.marks += 1;
+    }
+
+    /// Somebody came. What it gives is for [`Client::came`].
+    pub fn mark_arrival(&mut self) -> Option<u64> {
+        self.mark();
+        Some(self.marks)
     }
 
     /// When it is to be told again.
@@ -151,7 +160,9 @@ impl Desk {
         let data = object(json!({ "users": users }));
         let mut frame = None;
         for client in self.clients.values_mut() {
-            if client.hears() {
+            // Who has not said who it is need not be told that it is here.
+            let is_news = client.came.take() != Some(self.presence.marks);
+            if is_news && client.hears() {
                 let frame = frame.get_or_insert_with(|| own("session.presence", client, &data));
                 let message = Message::Text(frame.clone());
                 client.outbox.latest(Latest::Presence, message);

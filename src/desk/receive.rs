@@ -1,6 +1,5 @@
 //! A message comes in: who says it, may they, how often, and what becomes of it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -43,11 +42,7 @@ impl Desk {
         let kind = head.kind.map(|(kind, _)| kind);
         self.telemetry.message(kind, text.len());
         let base_seq = head.base_seq;
-        let said_before = Arc::clone(&client.by);
         let origin = client.origin(id, head);
-        if !Arc::ptr_eq(&said_before, &origin.by) {
-            self.presence.mark();
-        }
         let body = match body {
             Ok(body) => self.admit(id, &origin, &body, now).map(|()| body),
             // What cannot be understood counts, too.

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use super::Desk;
 use super::client::{Client, ClientId};
-use super::greet::buckets;
 use super::settle::hash;
 use crate::rig::Reject;
 use crate::session::Buckets;
@@ -88,6 +87,12 @@ impl Visitors {
             });
         account.seen = now;
         &mut account.buckets
+    }
+
+    /// What visitors may ask is something else from now on.
+    pub fn refill(&mut self, full: &Buckets) {
+        let accounts = self.accounts.values_mut();
+        accounts.for_each(|account| account.buckets = *full);
     }
 
     fn begin_poll(&mut self, visitor: &Visitor) -> Result<(), Reject> {
@@ -190,7 +195,7 @@ impl Desk {
         };
         let time = now.saturating_duration_since(self.started);
         let limits = &self.fixed.limits;
-        let full = || buckets(limits);
+        let full = || Buckets::new(limits);
         Some(self.visitors.buckets(&visit.visitor, time, full))
     }
 
@@ -216,7 +221,7 @@ mod tests {
     }
 
     fn full() -> Buckets {
-        buckets(&Limits::default())
+        Buckets::new(&Limits::default())
     }
 
     #[test]

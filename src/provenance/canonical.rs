@@ -76,54 +76,56 @@ fn put_float(text: &mut String, float: f64) {
     let _ = write!(text, "{digits}e{sign}{:02}", exponent.unsigned_abs());
 }
 
-/// Whether a byte stands for itself in a string.
-fn is_plain(byte: u8) -> bool {
-    (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\')
+/// How many bytes at the beginning stand for themselves in a string. Eight are looked at in one step: this
+/// is where the log spends its time.
+fn plain_len(bytes: &[u8]) -> usize {
+    const EACH: u64 = u64::MAX / 255;
+    const HIGH: u64 = EACH * 0x80;
+    /// The high bit of the lowest byte that is below `limit` (and perhaps of bytes above it).
+    fn below(word: u64, limit: u64) -> u64 {
+        word.wrapping_sub(EACH * limit) & !word
+    }
+    let (strides, rest) = bytes.as_chunks::<8>();
+    for (index, stride) in strides.iter().enumerate() {
+        let word = u64::from_le_bytes(*stride);
+        let is = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
+        let special = (word | below(word, 0x20) | is(b'"') | is(b'\\') | is(0x7f)) & HIGH;
+        if special != 0 {
+            return 8 * index + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_special = |byte: &u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\');
+    let plain = rest.iter().position(is_special).unwrap_or(rest.len());
+    bytes.len() - rest.len() + plain
 }
 
 /// Appends the canonical text of a string.
 pub fn put_string(text: &mut String, string: &str) {
-    // Most of it is plain, and goes eight bytes at a time: this is where the log spends its time.
-    const STRIDE: usize = 8;
-    text.reserve(string.len() + string.len() / STRIDE + 2);
+    text.reserve(string.len() + 2);
     text.push('"');
-    let bytes = string.as_bytes();
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let stride = bytes.get(at..at + STRIDE).unwrap_or_default();
-        if !stride.is_empty() && stride.iter().fold(true, |all, byte| all & is_plain(*byte)) {
-            text.push_str(&string[at..at + STRIDE]);
-            at += STRIDE;
-        } else if is_plain(*byte) {
-            text.push(char::from(*byte));
-            at += 1;
-        } else {
-            at += put_special(text, &string[at..]);
-        }
-    }
-    text.push('"');
-}
-
-/// Appends the first character of a string, which is not plain. Says how long it is.
-fn put_special(text: &mut String, string: &str) -> usize {
-    let Some(c) = string.chars().next() else {
-        return string.len();
-    };
-    match c {
-        '"' => text.push_str("\\\""),
-        '\\' => text.push_str("\\\\"),
-        '\n' => text.push_str("\\n"),
-        '\r' => text.push_str("\\r"),
-        '\t' => text.push_str("\\t"),
-        '\u{8}' => text.push_str("\\b"),
-        '\u{c}' => text.push_str("\\f"),
-        _ => {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(text, "\\u{unit:04x}");
+    let mut rest = string;
+    loop {
+        let (plain, special) = rest.split_at(plain_len(rest.as_bytes()));
+        text.push_str(plain);
+        let mut chars = special.chars();
+        let Some(c) = chars.next() else { break };
+        rest = chars.as_str();
+        match c {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            '\u{8}' => text.push_str("\\b"),
+            '\u{c}' => text.push_str("\\f"),
+            _ => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(text, "\\u{unit:04x}");
+                }
             }
         }
     }
-    c.len_utf8()
+    text.push('"');
 }
 
 #[cfg(test)]
@@ -167,5 +169,27 @@ mod tests {
             canonical(&value),
             r#"{"a":"\u00e9/\u007f\ud83c\udfa4\"\\\n\u0001","b":{"a":[true,false],"z":null}}"#
         );
+    }
+
+    #[test]
+    fn what_is_special_is_found_wherever_it_is() {
+        let specials = [0u8, 0x1f, b'"', b'\\', 0x7f, 0x80, 0xff];
+        for len in 0..20 {
+            assert_eq!(plain_len(&vec![b'~'; len]), len);
+            assert_eq!(plain_len(&vec![b' '; len]), len);
+            for at in 0..len {
+                for special in specials {
+                    let mut bytes = vec![b'!'; len];
+                    bytes[at] = special;
+                    assert_eq!(plain_len(&bytes), at, "{bytes:?}");
+                    // And not one behind it.
+                    bytes[len - 1] = special;
+                    assert_eq!(plain_len(&bytes), at, "{bytes:?}");
+                }
+            }
+        }
+        for byte in (b' '..=b'~').filter(|byte| !b"\"\\".contains(byte)) {
+            assert_eq!(plain_len(&[byte; 17]), 17);
+        }
     }
 }

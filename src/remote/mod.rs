@@ -48,6 +48,9 @@ pub static ASSETS: &[Asset] = &[
     asset!("/plugin-card.js", JS, "plugin-card.js"),
     asset!("/track-card.js", JS, "track-card.js"),
     asset!("/meters.js", JS, "meters.js"),
+    asset!("/rights.js", JS, "rights.js"),
+    asset!("/people.js", JS, "people.js"),
+    asset!("/joining.js", JS, "joining.js"),
     asset!("/view.js", JS, "view.js"),
 ];
 

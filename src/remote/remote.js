@@ -4,16 +4,23 @@
 //   rigd-client --state, status, meters--> view
 //        ^------------ actions --------------'
 
+import { Joining } from "./joining.js";
+import { People } from "./people.js";
 import { RigClient } from "./rigd-client.js";
 import { View } from "./view.js";
 
 const METERS_HZ = 30;
 const USER_KEY = "rigd.user_id";
+const TOKEN_KEY = "rigd.token";
 
-let userId = rememberedUser();
+let isKnown = false; // what the box can load
+let userId = remembered(USER_KEY) ?? randomUser();
+let token = remembered(TOKEN_KEY);
+remember(USER_KEY, userId);
 
 const rig = new RigClient(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`, {
   userId,
+  token,
   meters: { rate_hz: METERS_HZ },
 });
 
@@ -37,42 +44,77 @@ const view = new View({
   restore: () => ask("rig.restore", {}, { urgent: true }),
   rename: (name) => {
     userId = name || randomUser();
-    remember(userId);
+    remember(USER_KEY, userId);
     view.user(userId);
     rig.signIn({ userId });
   },
 });
 
+const people = new People({
+  invite: async (role) => (await ask("session.invite", { role }))?.data,
+  giveRole: (user_id, role) => ask("session.role", { user_id, role }),
+  end: ({ connection_id, user_id, verified }) => ask("session.end", verified ? { user_id } : { connection_id }),
+  signOut: () => {
+    forget();
+    rig.signOut();
+  },
+});
+
+const joining = new Joining((identity) => {
+  ({ userId, token } = identity);
+  remember(USER_KEY, userId);
+  remember(TOKEN_KEY, token);
+  view.user(userId, true);
+  rig.signIn(identity);
+});
+
 view.user(userId);
 rig.on("state", (state) => view.show(state));
 rig.on("status", (status) => {
+  const { connection, me } = status;
+  if (connection === "signed-out" && !joining.isNeeded) {
+    forget();
+    joining.ask();
+  }
   view.connection(status);
-  if (status.me) view.user(status.me.user_id);
+  view.rights(me);
+  if (me) view.user(me.user_id, Boolean(token));
+  people.show(status, Boolean(token));
+  if (connection === "online" && !isKnown) {
+    isKnown = true;
+    ask("plugin.list").then((reply) => view.catalogue(reply?.data.plugins ?? []));
+  }
 });
 rig.on("meters", (buffer) => view.meters(buffer));
 rig.on("error", tell);
-ask("plugin.list").then((reply) => view.catalogue(reply?.data.plugins ?? []));
+joining.readLink();
 
 addEventListener("online", () => rig.hurry());
 document.addEventListener("visibilitychange", () => rig.setVisible(!document.hidden));
 addEventListener("pagehide", () => rig.close());
 addEventListener("pageshow", (event) => event.persisted && location.reload());
 
-function rememberedUser() {
+function remembered(key) {
   try {
-    const known = localStorage.getItem(USER_KEY);
-    if (known) return known;
+    return localStorage.getItem(key) ?? undefined;
   } catch {
-    // Storage may be forbidden; then the name lasts as long as the page.
+    return undefined; // storage may be forbidden; then it lasts as long as the page
   }
-  const fresh = randomUser();
-  remember(fresh);
-  return fresh;
 }
 
-function remember(name) {
+function remember(key, value) {
   try {
-    localStorage.setItem(USER_KEY, name);
+    localStorage.setItem(key, value);
+  } catch {
+    // As above.
+  }
+}
+
+/** The token is no good any more, or not wanted. */
+function forget() {
+  token = undefined;
+  try {
+    localStorage.removeItem(TOKEN_KEY);
   } catch {
     // As above.
   }

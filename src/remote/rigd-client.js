@@ -21,7 +21,8 @@
 //                     tracks and plugins is who changed them last.
 //   status            { connection, me, users, latencyMs }; connection is "connecting", "online",
 //                     "offline" (trying again) or "signed-out" (a token is needed: `signIn`);
-//                     me { user_id, role, permissions, session_id }; latencyMs is the smoothed time from
+//                     me { user_id, role, permissions, tracks?, session_id }; users are those of
+//                     `session.presence`; latencyMs is the smoothed time from
 //                     sending a change to its answer, which is after the engine has applied it
 //   on(event, listener) -> a function that ends it; events:
 //     "state" (state)   "status" (status)   "meters" (ArrayBuffer)
@@ -49,6 +50,13 @@
 import { emptyState, reduce } from "./rig-state.js";
 import { Line } from "./rigd-line.js";
 
+/** What a role usually may do, for one that is given while one is here; AUTH_SUCCESS tells exactly. */
+const USUAL = {
+  host: ["plugin:read", "plugin:write", "plugin:add", "plugin:remove", "track:modify", "session:manage", "log:read"],
+  performer: ["plugin:read", "plugin:write", "track:modify"],
+  guest: ["plugin:read"],
+  display: ["plugin:read"],
+};
 const WORKER_MS_MAX = 3_000; // a worker that has not answered by then is not used
 const VERSION = 1; // of what tabs and worker say to each other
 
@@ -75,6 +83,7 @@ export class RigClient {
   #lastN = 0;
   #want;
   #identity;
+  #connectionId = null;
   #listeners = new Map();
 
   constructor(url, { userId, token, share = true, meters, WebSocket = globalThis.WebSocket } = {}) {
@@ -214,8 +223,9 @@ export class RigClient {
 
   #received(n, message, isOld) {
     const { type, data, latencyMs } = message;
-    if (type === "AUTH_SUCCESS") this.#say({ me: data });
-    if (type === "session.presence") this.#say({ users: data.users });
+    if (type === "connection.status") this.#connectionId = data.connection_id;
+    if (type === "AUTH_SUCCESS") this.#say({ me: { ...data, connection_id: this.#connectionId } });
+    if (type === "session.presence") this.#say({ users: data.users, me: this.#seenAs(data.users) });
     if (n !== undefined && message.seq !== undefined && latencyMs !== undefined) {
       const before = this.status.latencyMs;
       this.#say({ latencyMs: before === null ? latencyMs : 0.8 * before + 0.2 * latencyMs });
@@ -226,6 +236,14 @@ export class RigClient {
     if (this.#confirmed !== before || request?.shown) this.#show();
     if (!isOld) this.#emit("message", message);
     request?.resolve(message);
+  }
+
+  /** A host may have given this person another role. */
+  #seenAs(users) {
+    const { me } = this.status;
+    const mine = users.find(({ connection_id }) => connection_id === this.#connectionId);
+    if (!me || !mine || (me.role === mine.role && `${me.tracks}` === `${mine.tracks}`)) return me;
+    return { ...me, role: mine.role, tracks: mine.tracks, permissions: USUAL[mine.role] ?? [] };
   }
 
   #settle(n) {

@@ -82,7 +82,7 @@ export class Line {
   #beatAt = 0;
   #retryTimer = 0;
   #pumpTimer = 0;
-  #lookTimer = setInterval(() => this.#look(), LOOK_MS);
+  #lookTimer = null; // runs while there is a tab
 
   constructor(url, WebSocketClass) {
     this.#url = url;
@@ -105,6 +105,7 @@ export class Line {
 
   #welcome(port, { identity, metersHz }) {
     this.#tabs.set(port, { metersHz, isVisible: true });
+    this.#lookTimer ??= setInterval(() => this.#look(), LOOK_MS);
     port.postMessage({ op: "hello", connection: this.#connection });
     for (const message of this.#greetings.values()) port.postMessage({ op: "message", message });
     if (this.#connection === "online") this.#askForAll();
@@ -124,8 +125,14 @@ export class Line {
     this.#queue = this.#queue.filter((entry) => entry.port !== port || entry.isOut);
     port.close();
     if (this.#tabs.size > 0) return this.#showMeters();
+    // The next one, should the worker see it, begins anew.
     clearInterval(this.#lookTimer);
+    this.#lookTimer = null;
     this.#drop();
+    this.#connection = "connecting";
+    this.#seq = null;
+    this.#identity = {};
+    this.#greetings.clear();
   }
 
   #tell(what) {
@@ -326,6 +333,7 @@ export class Line {
 
   #identify(identity) {
     this.#identity = { ...this.#identity, ...identity };
+    if (this.#connection === "signed-out") this.#say("connecting");
     if (this.#socket?.readyState === 1) this.#signIn();
     else this.#connect();
   }

@@ -4,6 +4,7 @@
 // differs from what is on the page.
 
 import { Meters } from "./meters.js";
+import { allow } from "./rights.js";
 import { arrange, TrackCard } from "./track-card.js";
 
 const TOAST_MS = 6_000;
@@ -23,6 +24,7 @@ const PANIC_TEXT = {
 export class View {
   #actions;
   #me = null;
+  #name = null;
   #catalogue = [];
   #state = null;
   #drawn = new Map(); // track_id -> the track as it was last drawn
@@ -60,10 +62,21 @@ export class View {
     document.body.classList.toggle("offline", connection !== "online");
   }
 
-  user(userId) {
-    if (userId === this.#me) return;
-    this.#me = userId;
-    if (document.activeElement !== this.#find("#user-id")) this.#find("#user-id").value = userId;
+  /** Whose page this is; a name that a token proves cannot be changed. */
+  user(userId, isProved = false) {
+    const name = this.#find("#user-id");
+    name.readOnly = isProved;
+    if (document.activeElement !== name) name.value = userId;
+    if (userId === this.#name) return;
+    this.#name = userId;
+    this.#redrawAll();
+  }
+
+  /** What they may do, as the rig has said. */
+  rights(me) {
+    if (me === this.#me) return;
+    this.#me = me;
+    allow(this.#find("footer"), me);
     this.#redrawAll();
   }
 
@@ -125,6 +138,7 @@ export class View {
       this.#drawn.set(id, { track, busNames });
       const sendsTo = track.kind === "mic" || track.kind === "stem" ? buses : [];
       this.#cards.get(id).show(track, sendsTo, (plugin) => this.#infoOf(plugin), (by) => this.#nameOf(by));
+      allow(this.#cards.get(id).element, this.#me, id);
     }
     arrange(this.#find("main"), tracks.map((track) => this.#cards.get(track.track_id).element));
     this.#drawPanic(panic, panicBy);
@@ -143,7 +157,7 @@ export class View {
 
   #nameOf(by) {
     if (!by) return "";
-    return by === this.#me ? "you" : by;
+    return by === this.#name ? "you" : by;
   }
 
   #infoOf(plugin) {

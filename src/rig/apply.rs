@@ -209,7 +209,10 @@ fn parameters(state: &mut State, changes: &[ParameterChange]) -> Result<Accepted
         [change] => vec![check(state, change)?],
         _ => check_all(state, changes)?,
     };
-    let mut accepted = Accepted::default();
+    let mut accepted = Accepted {
+        changes: Vec::with_capacity(changes.len()),
+        commands: Vec::with_capacity(changes.len()),
+    };
     for Checked {
         track,
         plugin,

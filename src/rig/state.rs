@@ -258,7 +258,8 @@ impl Wiring {
                 NO_CHANNEL
             }
         };
-        if let Some(feed) = track.feed {
+        // Of a backend whose channels are a file's.
+        if let Some(feed) = track.feed.filter(|_| self.mic_feed != MicFeed::Device) {
             let channel = match self.mic_feed {
                 MicFeed::InOrderLooped if self.device_channels > 0 => feed % self.device_channels,
                 _ => feed,
@@ -482,6 +483,10 @@ impl State {
     /// What tells the engine whom side chains listen to, where that has changed: the microphone that
     /// `mic` numbers in the order of `track.list` (from 1; 0 is all of them), never an effect's own track.
     pub(super) fn sidechains(&mut self) -> Vec<Command> {
+        let mut plugins = self.tracks.iter().flat_map(|track| &track.plugins);
+        if !plugins.any(|plugin| plugin.kind == Kind::Duck) {
+            return Vec::new();
+        }
         let bits = |track: &Track| 1u32 << track.place;
         let mics: Vec<u32> = self
             .tracks

@@ -48,6 +48,12 @@ impl Guard {
         }
     }
 
+    /// Follows new settings.
+    pub fn follow(&mut self, settings: &Settings) {
+        self.allowed_origins.clone_from(&settings.allowed_origins);
+        self.connects_per_s = settings.connects_per_minute / 60.0;
+    }
+
     /// Refuses a request that was not meant for this box.
     pub fn check_host(&self, headers: &HeaderMap) -> Result<(), String> {
         let Some(host) = text(headers, &HOST) else {
@@ -119,7 +125,6 @@ mod tests {
             message_bytes: 0,
             connections: 0,
             connects_per_minute: 10.0,
-            tls: None,
         })
     }
 

@@ -161,7 +161,7 @@ fn upgrade(
     {
         return refused(StatusCode::TOO_MANY_REQUESTS, &reject);
     }
-    let limit = shared.settings.connections;
+    let limit = shared.settings.borrow().connections;
     let mut desk = shared.desk.borrow_mut();
     if desk.clients() >= limit && !desk.make_room(is_proved) {
         let reject = Reject::Capacity {

@@ -55,7 +55,7 @@ const SEND_BUFFER_BYTES: usize = 128 * 1024;
 const OTHER_CONNECTIONS: usize = 128;
 
 /// What the server is told.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Further origins whose pages may connect.
     pub allowed_origins: Vec<String>,
@@ -65,8 +65,6 @@ pub struct Settings {
     pub connections: usize,
     /// New connections an address and minute, beyond the first 20.
     pub connects_per_minute: f64,
-    /// What connections are encrypted with.
-    pub tls: Option<Tls>,
 }
 
 /// What every connection shares. Control thread.
@@ -77,7 +75,9 @@ pub struct Shared {
     pub nudge: Notify,
     /// Becomes true when the box goes away.
     ends: watch::Sender<bool>,
-    settings: Settings,
+    settings: RefCell<Settings>,
+    /// What connections are encrypted with.
+    tls: Option<Tls>,
     guard: RefCell<Guard>,
     tally: RefCell<Tally>,
     hall: RefCell<Hall>,
@@ -86,13 +86,14 @@ pub struct Shared {
 
 impl Shared {
     /// For one run of the control thread.
-    pub fn new(desk: Rc<RefCell<Desk>>, settings: Settings) -> Rc<Shared> {
+    pub fn new(desk: Rc<RefCell<Desk>>, settings: Settings, tls: Option<Tls>) -> Rc<Shared> {
         let guard = RefCell::new(Guard::new(&settings));
         Rc::new(Shared {
             ends: watch::channel(false).0,
             desk,
             nudge: Notify::new(),
-            settings,
+            settings: RefCell::new(settings),
+            tls,
             guard,
             tally: RefCell::default(),
             hall: RefCell::default(),
@@ -104,7 +105,13 @@ impl Shared {
 impl Shared {
     /// Whether connections are encrypted.
     pub fn is_encrypted(&self) -> bool {
-        self.settings.tls.is_some()
+        self.tls.is_some()
+    }
+
+    /// What the server is told from now on.
+    pub fn set_settings(&self, settings: Settings) {
+        self.guard.borrow_mut().follow(&settings);
+        self.settings.replace(settings);
     }
 
     /// Tells every client that the box goes away.
@@ -137,7 +144,8 @@ pub async fn listen(listener: std::net::TcpListener, shared: Rc<Shared>) -> io::
 fn accept(stream: TcpStream, local: SocketAddr, peer: SocketAddr, shared: &Rc<Shared>) {
     shared.tally.borrow_mut().accepted();
     // Sockets on their way out count as well.
-    let is_full = shared.open.get() >= shared.settings.connections + 2 * OTHER_CONNECTIONS;
+    let connections = shared.settings.borrow().connections;
+    let is_full = shared.open.get() >= connections + 2 * OTHER_CONNECTIONS;
     let guest = shared.hall.borrow_mut().enter(peer.ip(), OTHER_CONNECTIONS);
     let Some(guest) = guest.ok().filter(|_| !is_full) else {
         shared.tally.borrow_mut().turned_away("too many");
@@ -150,7 +158,7 @@ fn accept(stream: TcpStream, local: SocketAddr, peer: SocketAddr, shared: &Rc<Sh
     let caller = Caller { local, peer, guest };
     let task = spawn_local(async move {
         let shared = &seat.0;
-        let stream = match &shared.settings.tls {
+        let stream = match &shared.tls {
             Some(tls) => match tls.accept(stream, peer).await {
                 Some(stream) => stream,
                 None => return shared.tally.borrow_mut().turned_away("tls"),

@@ -79,7 +79,7 @@ pub async fn serve(
     arrival: Arrival,
     shared: Rc<Shared>,
 ) {
-    let limit = shared.settings.message_bytes;
+    let limit = shared.settings.borrow().message_bytes;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use crate::config::Limits;
 use crate::rig::Reject;
+
+/// Operations may come in bursts of so many seconds' worth.
+const OPERATIONS_BURST_S: u32 = 2;
 
 /// So many a second, in bursts of so many.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +57,27 @@ pub struct Buckets {
     pub batches: Bucket,
     /// Add, remove, move, preset, track changes.
     pub operations: Bucket,
+}
+
+impl Buckets {
+    /// Full ones.
+    pub fn new(limits: &Limits) -> Buckets {
+        let bucket =
+            |name, per_s: u32, burst: u32| Bucket::new(name, f64::from(per_s), f64::from(burst));
+        Buckets {
+            messages: bucket(
+                "messages_per_s",
+                limits.messages_per_s,
+                limits.message_burst,
+            ),
+            batches: bucket("batches_per_s", limits.batches_per_s, limits.batches_per_s),
+            operations: bucket(
+                "operations_per_s",
+                limits.operations_per_s,
+                limits.operations_per_s * OPERATIONS_BURST_S,
+            ),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -127,3 +127,92 @@ fn of_plugin<'a>(plugin: &'a PluginRef, state: &'a State) -> Option<&'a str> {
         None => plugin.track_id.as_deref(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::role::{Grants, Role};
+    use super::*;
+
+    fn named(list: &[&str]) -> Vec<Kind> {
+        let kind = |name: &&str| Kind::parse(name).expect("a type of message").0;
+        list.iter().map(kind).collect()
+    }
+
+    /// What a role may say at all: about nothing, about its own track, about another's.
+    fn allowed(role: Role) -> [Vec<Kind>; 3] {
+        let rights = Rights::new(role, &["mine".to_owned()], &Grants::default());
+        let may = |track: &str, kind: &Kind| match needs(*kind) {
+            None => true,
+            Some((permission, over)) => {
+                let reach = match over {
+                    Over::Nothing => Reach::None,
+                    Over::TheRig => Reach::Rig,
+                    Over::ItsTrack => Reach::Track(track),
+                };
+                rights.allow(permission, reach)
+            }
+        };
+        let is_about_tracks = |kind: &Kind| matches!(needs(*kind), Some((_, Over::ItsTrack)));
+        [
+            Kind::all()
+                .filter(|kind| !is_about_tracks(kind) && may("", kind))
+                .collect(),
+            Kind::all()
+                .filter(|kind| is_about_tracks(kind) && may("mine", kind))
+                .collect(),
+            Kind::all()
+                .filter(|kind| is_about_tracks(kind) && may("other", kind))
+                .collect(),
+        ]
+    }
+
+    #[test]
+    fn each_role_may_say_what_it_should() {
+        let open = ["auth", "heartbeat"];
+        let looks = [
+            "plugin.presets.get",
+            "plugin.parameters.get",
+            "plugin.list",
+            "track.list",
+            "track.presets.get",
+            "state.get",
+            "state.resume",
+            "status.get",
+            "client.features",
+            "client.subscribe",
+            "meters.subscribe",
+            "meters.unsubscribe",
+            "USER_CURSOR_UPDATE",
+        ];
+        let performs = [
+            "plugin.parameter",
+            "plugin.parameter.batch",
+            "plugin.bypass",
+            "plugin.preset",
+            "plugin.move",
+            "track.update",
+            "track.preset",
+        ];
+        let is = |mut found: Vec<Kind>, lists: &[&[&str]]| {
+            let mut wanted = named(&lists.concat());
+            found.sort_by_key(|kind| *kind as usize);
+            wanted.sort_by_key(|kind| *kind as usize);
+            assert_eq!(found, wanted);
+        };
+        let [rig, mine, others] = allowed(Role::Nobody);
+        is(rig, &[&open]);
+        assert!(mine.is_empty() && others.is_empty());
+        for role in [Role::Guest, Role::Display] {
+            let [rig, mine, others] = allowed(role);
+            is(rig, &[&open, &looks]);
+            assert!(mine.is_empty() && others.is_empty());
+        }
+        let [rig, mine, others] = allowed(Role::Performer);
+        is(rig, &[&open, &looks, &["rig.panic"]]);
+        is(mine, &[&performs]);
+        assert!(others.is_empty());
+        let [rig, mine, others] = allowed(Role::Host);
+        assert_eq!(rig.len() + others.len(), Kind::all().count(), "everything");
+        assert_eq!(mine, others);
+    }
+}

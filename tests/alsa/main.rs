@@ -3,6 +3,7 @@
 //! machine where they are loaded; elsewhere those tests say SKIP.
 
 mod card;
+mod mixer;
 mod peer;
 mod plugins;
 mod proofs;

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rigd::backend::alsa::Alsa;
-use rigd::backend::keeper::{Keeper, NEWS, News};
+use rigd::backend::keeper::{Change, Keeper, NEWS, News};
 use rigd::backend::{Backend, Deck, Format, Wanted};
 use rigd::config::{Config, Features};
 use rigd::desk::{ClientId, Desk, Fixed};
@@ -55,7 +55,8 @@ pub struct Rig {
     client: ClientId,
     want: watch::Sender<Wanted>,
     news: Receiver<News>,
-    stop: Sender<()>,
+    /// Its end is the keeper's.
+    stop: Sender<Change>,
     keeper: JoinHandle<std::io::Result<()>>,
 }
 

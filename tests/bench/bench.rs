@@ -1,13 +1,16 @@
 //! `cargo bench`: what rigd costs, as ratios against a reference measured in the same run.
 //!
-//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- log`, `-- instructions` run one part. Absolute figures belong to the
+//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- fanout`, `-- log`, `-- jack`, `-- instructions` run one part. Absolute figures
+//! belong to the
 //! machine that they were measured on; ratios can be compared.
 
 #[path = "../../src/rt/tests/common/mod.rs"]
 mod common;
 mod engine;
 mod extremes;
+mod fanout;
 mod instructions;
+mod jack;
 mod log;
 mod process;
 mod provenance;
@@ -22,6 +25,8 @@ fn main() {
     let part = arguments.first().map(String::as_str);
     match part {
         Some("echo-server") => wire::echo_server(),
+        Some("broadcast-server") => fanout::broadcast_server(),
+        Some("jack-through") => jack::through(),
         Some("blocks") => engine::only_blocks(arguments.get(1).map_or("", String::as_str)),
         _ => {
             if matches!(part, None | Some("engine")) {
@@ -37,8 +42,14 @@ fn main() {
                 provenance::run();
                 realtime::run();
             }
+            if matches!(part, None | Some("jack")) {
+                jack::run(arguments.get(1).map(String::as_str));
+            }
             if matches!(part, None | Some("wire")) {
                 wire::run();
+            }
+            if matches!(part, None | Some("fanout")) {
+                fanout::run();
             }
         }
     }

@@ -35,10 +35,36 @@ impl Server {
         server
     }
 
+    /// rigd with the karaoke rig on a JACK server.
+    pub fn rigd_on_jack(server: &str) -> Server {
+        let folder = std::env::temp_dir().join(format!("rigd-bench-jack-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("a temporary folder");
+        let settings = "preset = \"karaoke\"\n[limits]\nmessages_per_s = 1000000\nmessage_burst = 1000000\n\
+                        operations_per_s = 100000\n";
+        std::fs::write(folder.join("rigd.toml"), settings).expect("a settings file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rigd"));
+        command.args(["serve", "--backend", "jack", "--listen", "127.0.0.1:0"]);
+        command.arg("--state-dir").arg(&folder);
+        command.env("JACK_DEFAULT_SERVER", server);
+        let mut server = Server::start(command);
+        server.folder = Some(folder);
+        server
+    }
+
     /// The bare echo: this program again.
     pub fn echo() -> Server {
+        Server::this_program("echo-server")
+    }
+
+    /// The bare broadcast: this program again.
+    pub fn broadcast() -> Server {
+        Server::this_program("broadcast-server")
+    }
+
+    fn this_program(part: &str) -> Server {
         let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-        command.arg("echo-server");
+        command.arg(part);
         Server::start(command)
     }
 
@@ -67,13 +93,7 @@ impl Server {
 
     /// Processor time that its threads have had so far, in µs.
     pub fn processor_us(&self) -> f64 {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
-        let tasks = tasks.into_iter().flatten().flatten();
-        let of = |path: std::path::PathBuf| {
-            let schedstat = std::fs::read_to_string(path.join("schedstat")).ok()?;
-            schedstat.split(' ').next()?.parse::<f64>().ok()
-        };
-        tasks.filter_map(|task| of(task.path())).sum::<f64>() / 1000.0
+        processor_us(self.child.id())
     }
 
     /// A line of `/proc/PID/status`, in KiB.
@@ -94,4 +114,15 @@ impl Drop for Server {
             let _ = std::fs::remove_dir_all(folder);
         }
     }
+}
+
+/// Processor time that the threads of a process have had so far, in µs.
+pub fn processor_us(pid: u32) -> f64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+    let tasks = tasks.into_iter().flatten().flatten();
+    let of = |path: std::path::PathBuf| {
+        let schedstat = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        schedstat.split(' ').next()?.parse::<f64>().ok()
+    };
+    tasks.filter_map(|task| of(task.path())).sum::<f64>() / 1000.0
 }

@@ -18,9 +18,9 @@ const MESSAGES: usize = 200_000;
 const ROUNDS: usize = 7;
 const IDLE_CLIENTS: usize = 200;
 
-type Socket = WebSocketStream<TcpStream>;
+pub type Socket = WebSocketStream<TcpStream>;
 
-fn config() -> WebSocketConfig {
+pub fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(4096)
         .write_buffer_size(0)
@@ -50,7 +50,7 @@ pub fn echo_server() {
     });
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -58,19 +58,23 @@ fn block_on<F: Future>(future: F) -> F::Output {
     runtime.block_on(future)
 }
 
-async fn connect(server: &Server) -> Socket {
-    let stream = TcpStream::connect(&server.address)
+pub async fn connect(server: &Server) -> Socket {
+    connect_to(&server.address).await
+}
+
+pub async fn connect_to(address: &str) -> Socket {
+    let stream = TcpStream::connect(address)
         .await
         .expect("the server accepts");
     stream.set_nodelay(true).expect("TCP");
-    let url = format!("ws://{}/ws", server.address);
+    let url = format!("ws://{address}/ws");
     client_async_with_config(url, stream, Some(config()))
         .await
         .expect("a WebSocket")
         .0
 }
 
-fn change(id: usize) -> Message {
+pub fn change(id: usize) -> Message {
     let value = (id % 1000) as f64 / 1000.0;
     Message::text(format!(
         "{{\"id\":\"m{id}\",\"type\":\"plugin.parameter\",\"timestamp\":\"2026-01-01T00:00:00.000Z\",\"data\":{{\"track_id\":\
@@ -80,7 +84,7 @@ fn change(id: usize) -> Message {
 }
 
 /// The next message that answers one of ours.
-async fn answer(socket: &mut Socket) -> Utf8Bytes {
+pub async fn answer(socket: &mut Socket) -> Utf8Bytes {
     loop {
         let message = socket.next().await.expect("open").expect("a frame");
         if let Message::Text(text) = message
@@ -148,7 +152,7 @@ async fn rate(server: &Server, connections: usize, window: usize) -> Rate {
     }
 }
 
-fn microseconds(sorted: &[Duration], share: f64) -> f64 {
+pub fn microseconds(sorted: &[Duration], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6
 }
 

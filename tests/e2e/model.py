@@ -135,8 +135,8 @@ class Message:
 class Member:
     """One client of the crowd. Whatever it finds wrong is an assertion in `fault`."""
 
-    def __init__(self, url, number, seed):
-        self.url, self.name = url, f"user{number}"
+    def __init__(self, url, number, seed, doors):
+        self.url, self.name, self.doors = url, f"user{number}", doors
         self.dice = random.Random(f"{seed} {number}")
         self.dialect = ["dotted", "upper", "legacy"][number % 3]
         self.batches = number % 2 == 0
@@ -179,13 +179,15 @@ class Member:
             await self.post(message)
 
     async def handshake(self):
-        """The rig may have no room yet, when many come at once and it has not noticed who has gone."""
+        """Not all at the same moment: the system's queue is short. And the rig may have no room until it has
+        noticed who has gone."""
         while True:
             try:
-                return await connect(
-                    self.url, compression=None, max_queue=4, ping_interval=None, proxy=None,
-                    max_size=2**24, open_timeout=PATIENCE_S, close_timeout=1,
-                )  # fmt: skip
+                async with self.doors:
+                    return await connect(
+                        self.url, compression=None, max_queue=4, ping_interval=None, proxy=None,
+                        max_size=2**24, open_timeout=PATIENCE_S, close_timeout=1,
+                    )  # fmt: skip
             except (InvalidHandshake, OSError):
                 await asyncio.sleep(self.dice.random())
 
@@ -427,7 +429,8 @@ def numbers(members):
 
 async def crowd(url, clients, steps, seed):
     """All of it; what happened, in numbers."""
-    members = [Member(url, number, seed) for number in range(clients)]
+    doors = asyncio.Semaphore(32)
+    members = [Member(url, number, seed, doors) for number in range(clients)]
     started = time.monotonic()
     await asyncio.gather(*(member.live(steps) for member in members))
     snapshots = await asyncio.gather(*(member.compare() for member in members))

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { drag, faults, launch, phone, show, skip, value } from "./phone.mjs";
+import { drag, faults, launch, phone, skip, tab, value } from "./phone.mjs";
 import { startProxy } from "./proxy.mjs";
 import { Probe, startRig, until } from "./rig.mjs";
 
@@ -100,7 +100,7 @@ test("a network that says nothing for a while", { skip }, async () => {
 test("two tabs of one browser share a connection", { skip }, async () => {
   const clients = async () => (await probe.ask("status.get")).data.clients;
   const before = await clients();
-  const second = await show(await ana.page.context().newPage(), proxy.http, "ana");
+  const second = await tab(ana, proxy.http, "ana");
   assert.equal(await clients(), before);
   await drag(second, second.by("volume-mic1"), 0.2);
   await until(async () => (await fader(second, "mic1")) === (await rigs("mic1")), "the rig has it");

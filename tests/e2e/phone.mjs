@@ -27,15 +27,28 @@ export const launch = () => chromium.launch({ executablePath, args: QUIET });
 /** What went wrong on pages, and requests to anybody but the rig. */
 export const faults = [];
 
-/** A phone of somebody's own at `http`: its page, and `by(testid)`. */
+/** A phone of somebody's own at `http`, connected: its page, and `by(testid)`. */
 export async function phone(browser, http, name) {
-  const context = await browser.newContext(PHONE);
-  const page = await context.newPage();
+  const { page } = await profile(browser, http, name);
   return show(page, http, name);
 }
 
-/** The page, connected, with a name. */
-export async function show(page, http, name) {
+/** A phone of somebody's own, where nothing has been opened yet. */
+export async function profile(browser, http, name) {
+  const context = await browser.newContext(PHONE);
+  const page = await context.newPage();
+  watch(page, http, name);
+  return { page, by: (id) => page.getByTestId(id) };
+}
+
+/** One more page in the same browser. */
+export async function tab({ page }, http, name) {
+  const second = await page.context().newPage();
+  watch(second, http, name);
+  return show(second, http, name);
+}
+
+function watch(page, http, name) {
   page.setDefaultTimeout(30_000);
   page.on("pageerror", (error) => faults.push(`${name}: ${error.stack}`));
   page.on("console", (message) => {
@@ -44,6 +57,9 @@ export async function show(page, http, name) {
   page.on("request", (request) => {
     if (new URL(request.url()).host !== new URL(http).host) faults.push(`${name}: asks ${request.url()}`);
   });
+}
+
+async function show(page, http, name) {
   await page.goto(http);
   const by = (id) => page.getByTestId(id);
   await until(async () => (await by("connection").textContent()).includes("connected"), `${name} connected`);

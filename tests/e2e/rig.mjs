@@ -17,7 +17,7 @@ const run = promisify(execFile);
 const PATIENCE_MS = 30_000;
 
 /** Starts it, with settings in its environment; `port`, `url`, `http`, `urls` of all its listeners, `token(role,
- *  user)`, and `stop()`, which fails the test if it did not end well. */
+ *  user)` and `pair(role)` as the box's owner has them, and `stop()`, which fails the test if it did not end well. */
 export async function startRig(settings = {}, ...options) {
   const state = await mkdtemp(join(tmpdir(), "rigd-e2e-"));
   const inherited = Object.entries(process.env).filter(([name]) => !/^(RIGD_|ENABLE_|ALLOW_)/.test(name));
@@ -38,14 +38,18 @@ export async function startRig(settings = {}, ...options) {
     child.on("exit", () => failed(new Error(`rigd did not start:\n${log.join("\n")}`)));
   });
   const [port] = ports;
+  const ask = async (...what) => (await run(binary, [...what, "--state-dir", state], { env })).stdout;
   return {
     port,
     url: `ws://127.0.0.1:${port}/ws`,
     urls: ports.map((port) => `ws://127.0.0.1:${port}/ws`),
     http: `http://127.0.0.1:${port}/`,
-    async token(role, user, ...more) {
-      const { stdout } = await run(binary, ["token", "--role", role, "--user", user, "--state-dir", state, ...more], { env });
-      return stdout.trim();
+    async token(role, user) {
+      return (await ask("token", "--role", role, "--user", user)).trim();
+    },
+    /** The link that the box gives to whoever stands before it. */
+    async pair(role) {
+      return (await ask("pair", "--role", role)).match(/http\S+/)[0];
     },
     async stop() {
       child.kill("SIGTERM");

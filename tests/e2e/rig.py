@@ -50,7 +50,7 @@ def run(folder, *arguments, env=(), timeout=60):
 class Rig:
     """`rigd serve` on a free port."""
 
-    def __init__(self, folder, *options, settings="", env=(), wrapper=()):
+    def __init__(self, folder, *options, settings="", env=(), wrapper=(), backend="null"):
         command = [*wrapper, BINARY, "serve"]
         self.folder = folder
         self.state = folder / "state"
@@ -58,8 +58,8 @@ class Rig:
             self.state = Path(options[options.index("--state-dir") + 1])
         else:
             command += ["--state-dir", self.state]
-        if "--backend" not in options:
-            command += ["--backend", "null"]
+        if backend and "--backend" not in options:
+            command += ["--backend", backend]
         if "--listen" not in options:
             command += ["--listen", "127.0.0.1:0"]
         if settings:

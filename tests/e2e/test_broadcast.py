@@ -164,3 +164,23 @@ def test_replies_and_broadcasts_of_one_connection_are_in_order(start):
         numbers = seqs(heard)
         assert numbers == sorted(set(numbers))
         assert len([m for m in heard if m["id"].startswith("m")]) == 100
+
+
+def test_two_people_at_one_fader(rig, alice, bob):
+    """One order everywhere; who was first sees who was last within one broadcast."""
+    carol = rig.client()
+    at = alice.add()
+    for person in (bob, carol):
+        person.wait("plugin.add")
+    for step in range(25):
+        values = {alice: step / 100, bob: 1 + step / 100}
+        asked = {person: person.send("plugin.parameter", value(at, "volume", values[person])) for person in values}
+        seq = {person: person.answer(id)["seq"] for person, id in asked.items()}
+        loser, winner = sorted(seq, key=seq.get)
+        told = loser.wait("plugin.parameter")
+        assert (told["data"]["parameter_value"], told["seq"]) == (values[winner], seq[winner])
+        assert winner.wait("plugin.parameter")["seq"] == seq[loser], "and the other way round, from before"
+        heard = [carol.wait("plugin.parameter") for _ in values]
+        assert seqs(heard) == [seq[loser], seq[winner]]
+        assert [m["data"]["parameter_value"] for m in heard] == [values[loser], values[winner]]
+    assert alice.plugin("g")["parameters"]["volume"] == values[winner]

@@ -19,7 +19,7 @@ CACHE = TARGET / "kernel"
 KERNEL = "linux-image-rt-amd64"
 # In the order in which they are loaded.
 MODULES = ["soundcore", "snd", "snd-timer", "snd-pcm", "snd-aloop", "snd-dummy"]
-PATIENCE_S = 600
+PATIENCE_S = 900
 
 
 def fetch(package):

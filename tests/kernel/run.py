@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""Runs the tests of real cards (`tests/alsa`) in a guest that has them: `tests/kernel/run.py [TEST…]`."""
+"""Runs the tests of real cards (`tests/alsa`) in a guest that has them: `tests/kernel/run.py [TEST…]`.
+
+With `RTSAN_ENABLE` in the environment, RealtimeSanitizer watches (see `.ci/rtsan`).
+"""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -30,6 +34,8 @@ $b poweroff -f
 def program():
     """The test program, built here."""
     command = ["cargo", "test", "--test", "alsa", "--no-run", "--locked", "--message-format=json"]
+    if "RTSAN_ENABLE" in os.environ:
+        command += ["--features", "rtsan"]
     built = subprocess.run(command, cwd=guest.ROOT, stdout=subprocess.PIPE, text=True, check=True)
     messages = map(json.loads, built.stdout.splitlines())
     targets = [m for m in messages if m.get("executable") and m["target"]["name"] == "alsa"]

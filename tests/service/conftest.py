@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,11 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 def package():
     """Makes a package; its version may be another one than the binary's."""
 
-    def package(version):
-        made = subprocess.run([ROOT / ".ci/package", "amd64"], env={**os.environ, "VERSION": version},
-                              check=True, capture_output=True, text=True)  # fmt: skip
+    @cache
+    def package(version, architecture="amd64", **more):
+        env = {**os.environ, "VERSION": version, "COMPRESSION": "none", **more}
+        command = [ROOT / ".ci/package", architecture]
+        made = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
         return Path(made.stdout.splitlines()[-1])
 
     return package

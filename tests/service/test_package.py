@@ -1,9 +1,12 @@
 """The package: installed, upgraded, taken back, removed, purged, in a machine that runs meanwhile."""
 
+import io
 import os
 import shutil
 import sqlite3
 import stat
+import subprocess
+import tarfile
 
 import pytest
 
@@ -36,6 +39,28 @@ def test_it_is_installed_and_enabled(machine):
     client = connect(machine)
     keep(client)
     client.close()
+
+
+def test_the_one_for_aarch64_is_the_same_with_another_binary(package):
+    binary = os.environ.get("RIGD_AARCH64_BIN")
+    if not binary:
+        pytest.skip("RIGD_AARCH64_BIN names no aarch64 binary")
+
+    def listing(deb):
+        lines = subprocess.run(["dpkg-deb", "-c", deb], check=True, capture_output=True, text=True).stdout
+        return [line.split()[5] for line in lines.splitlines()]
+
+    def field(deb, name):
+        return subprocess.run(["dpkg-deb", "-f", deb, name], check=True, capture_output=True, text=True).stdout.strip()
+
+    there, here = package("1.0", "arm64", RIGD_BIN=binary), package("1.0")
+    assert listing(there) == listing(here)
+    assert field(there, "Architecture") == "arm64"
+    assert "libc6" in field(there, "Depends") and "cross" not in field(there, "Depends")
+    unpacked = subprocess.run(["dpkg-deb", "--fsys-tarfile", there], check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(unpacked)) as tar:
+        head = tar.extractfile("./usr/bin/rigd").read(20)
+    assert head[:4] == b"\x7fELF" and head[18] == 183, "EM_AARCH64"
 
 
 def test_units_have_no_faults(machine):

@@ -148,6 +148,68 @@ functions! {
     snd_ctl_open
     snd_ctl_pcm_info
     snd_ctl_pcm_next_device
+    snd_mixer_attach
+    snd_mixer_close
+    snd_mixer_elem_get_type
+    snd_mixer_elem_next
+    snd_mixer_find_selem
+    snd_mixer_first_elem
+    snd_mixer_handle_events
+    snd_mixer_load
+    snd_mixer_open
+    snd_mixer_poll_descriptors
+    snd_mixer_poll_descriptors_count
+    snd_mixer_poll_descriptors_revents
+    snd_mixer_selem_ask_capture_dB_vol
+    snd_mixer_selem_ask_capture_vol_dB
+    snd_mixer_selem_ask_playback_dB_vol
+    snd_mixer_selem_ask_playback_vol_dB
+    snd_mixer_selem_channel_name
+    snd_mixer_selem_get_capture_dB_range
+    snd_mixer_selem_get_capture_switch
+    snd_mixer_selem_get_capture_volume
+    snd_mixer_selem_get_capture_volume_range
+    snd_mixer_selem_get_enum_item
+    snd_mixer_selem_get_enum_item_name
+    snd_mixer_selem_get_enum_items
+    snd_mixer_selem_get_id
+    snd_mixer_selem_get_playback_dB_range
+    snd_mixer_selem_get_playback_switch
+    snd_mixer_selem_get_playback_volume
+    snd_mixer_selem_get_playback_volume_range
+    snd_mixer_selem_has_capture_channel
+    snd_mixer_selem_has_capture_switch
+    snd_mixer_selem_has_capture_volume
+    snd_mixer_selem_has_playback_channel
+    snd_mixer_selem_has_playback_switch
+    snd_mixer_selem_has_playback_volume
+    snd_mixer_selem_id_get_index
+    snd_mixer_selem_id_get_name
+    snd_mixer_selem_id_set_index
+    snd_mixer_selem_id_set_name
+    snd_mixer_selem_id_sizeof
+    snd_mixer_selem_is_capture_mono
+    snd_mixer_selem_is_enum_capture
+    snd_mixer_selem_is_enum_playback
+    snd_mixer_selem_is_enumerated
+    snd_mixer_selem_is_playback_mono
+    snd_mixer_selem_register
+    snd_mixer_selem_set_capture_dB
+    snd_mixer_selem_set_capture_dB_all
+    snd_mixer_selem_set_capture_switch
+    snd_mixer_selem_set_capture_switch_all
+    snd_mixer_selem_set_capture_volume
+    snd_mixer_selem_set_capture_volume_all
+    snd_mixer_selem_set_capture_volume_range
+    snd_mixer_selem_set_enum_item
+    snd_mixer_selem_set_playback_dB
+    snd_mixer_selem_set_playback_dB_all
+    snd_mixer_selem_set_playback_switch
+    snd_mixer_selem_set_playback_switch_all
+    snd_mixer_selem_set_playback_volume
+    snd_mixer_selem_set_playback_volume_all
+    snd_mixer_selem_set_playback_volume_range
+    snd_mixer_wait
     snd_pcm_avail
     snd_pcm_avail_delay
     snd_pcm_avail_update

@@ -5,6 +5,7 @@
 //! | `mod.rs` | the card: opened, run, opened again |
 //! | `library.rs` | ALSA's library, loaded at run time |
 //! | `cards.rs` | which cards there are, and what they offer |
+//! | `mixer.rs` | a card's hardware mixer |
 //! | `names.rs` | which of them the settings mean |
 //! | `side.rs` | one side of a card: opened, set up, blocks moved |
 //! | `sample.rs` | a card's samples and the engine's |
@@ -15,6 +16,7 @@
 
 pub mod cards;
 pub mod library;
+pub mod mixer;
 pub mod names;
 pub mod sample;
 pub mod side;
@@ -72,11 +74,11 @@ impl Alsa {
     }
 
     fn open_named(config: &Config, mut names: Names) -> Result<Alsa, Failure> {
-        let playback = open_side(config, &names.playback, Direction::Playback, None)?;
+        let playback = open_side(config, &names.playback, None)?;
         let rate = playback.rate_hz;
         let capture = match &names.capture {
             None => None,
-            Some(pcm) => match open_side(config, pcm, Direction::Capture, Some(rate)) {
+            Some(pcm) => match open_side(config, pcm, Some(&playback)) {
                 Ok(side) => Some(side),
                 Err(failure) if names.needs_capture => return Err(failure),
                 Err(failure) => {
@@ -242,6 +244,10 @@ impl Session for Running {
     fn reopen(&self) -> Option<Reopen> {
         let (config, names) = (self.config.clone(), self.names.clone());
         Some(Box::new(move || {
+            // One that was unplugged comes back as it was made; a control that is missing now costs no sound.
+            if let Err(failure) = mixer::apply(&config.mixer, &config.alsa) {
+                log::warn!("{failure}");
+            }
             let alsa = Alsa::open_named(&config, names.clone())?;
             Ok(Box::new(alsa))
         }))
@@ -255,19 +261,21 @@ impl Session for Running {
     }
 }
 
-/// `rate_hz`: of the other side, which must be met.
-fn open_side(
-    config: &Config,
-    pcm: &str,
-    direction: Direction,
-    rate_hz: Option<u32>,
-) -> Result<Side, Failure> {
-    let is_playback = direction == Direction::Playback;
+/// `playback`: the side that this one is to keep up with; without it, it is that side.
+fn open_side(config: &Config, pcm: &str, playback: Option<&Side>) -> Result<Side, Failure> {
+    let is_playback = playback.is_none();
+    let direction = if is_playback {
+        Direction::Playback
+    } else {
+        Direction::Capture
+    };
     let wish = Wish {
         pcm: pcm.to_owned(),
-        rate_hz: rate_hz.unwrap_or(config.audio.sample_rate),
-        is_rate_fixed: rate_hz.is_some(),
-        block_frames: config.audio.block_frames as usize,
+        rate_hz: playback.map_or(config.audio.sample_rate, |side| side.rate_hz),
+        follows: !is_playback,
+        block_frames: playback.map_or(config.audio.block_frames as usize, |side| {
+            side.period_frames
+        }),
         // What comes late from microphones is not heard later; a long buffer costs nothing.
         periods: config.alsa.periods.max(if is_playback { 2 } else { 4 }),
         formats: side::formats(&config.alsa.format),
@@ -327,6 +335,10 @@ fn sentence(refusal: &Refusal, wish: &Wish, side: &str) -> String {
             "The sound card {pcm} runs at {rate_hz} Hz for {side}, and the other side at {} Hz: set \
              audio.sample_rate to one that both have.",
             wish.rate_hz
+        ),
+        Refusal::Buffer(buffer, period) => format!(
+            "The sound card {pcm} has a buffer of {buffer} frames for {side}, and a block has {period}, which \
+             leaves no time to compute anything: try another audio.block_frames or alsa.periods."
         ),
         Refusal::Setup(error) => format!(
             "The sound card {pcm} cannot be set up for {side} ({error}): try another audio.sample_rate, \

@@ -21,8 +21,8 @@ pub struct Wish {
     pub pcm: String,
     /// Frames per second.
     pub rate_hz: u32,
-    /// Another rate is no use, rather than taken.
-    pub is_rate_fixed: bool,
+    /// Rate and blocks are those of the other side: another rate is of no use, rather than taken.
+    pub follows: bool,
     /// Frames of a block.
     pub block_frames: usize,
     /// Blocks that the buffer holds.
@@ -46,6 +46,8 @@ pub enum Refusal {
     Channels(u32, u32),
     /// It does not run at that rate, but at this one.
     Rate(u32),
+    /// Its buffer has so many frames, which is less than two blocks of so many.
+    Buffer(usize, usize),
     /// It does not take what it has offered.
     Setup(Error),
 }
@@ -76,8 +78,15 @@ impl Side {
         let pcm = PCM::new(&wish.pcm, direction, true).map_err(Refusal::Closed)?;
         let (access, format) = set_up(&pcm, wish)?;
         let side = settle(pcm, wish, access, format).map_err(Refusal::Setup)?;
-        if side.rate_hz != wish.rate_hz && wish.is_rate_fixed {
+        if side.rate_hz != wish.rate_hz && wish.follows {
             return Err(Refusal::Rate(side.rate_hz));
+        }
+        let block = match wish.follows {
+            true => side.period_frames.max(wish.block_frames),
+            false => side.period_frames,
+        };
+        if block == 0 || side.buffer_frames < 2 * block {
+            return Err(Refusal::Buffer(side.buffer_frames, block));
         }
         Ok(side)
     }

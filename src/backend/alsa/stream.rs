@@ -216,6 +216,8 @@ impl Stream {
         Err(Error::new("poll", libc::ETIMEDOUT))
     }
 
+    /// All of a block but the wait for it. Wait-free, as far as the card's driver is.
+    #[cfg_attr(feature = "rtsan", rtsan_standalone::nonblocking)]
     fn block(&mut self) -> Result<(), Error> {
         if let Some(capture) = &mut self.capture {
             capture.read(&mut self.inputs)?;

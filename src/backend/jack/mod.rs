@@ -6,6 +6,7 @@
 //! | `stage.rs` | what runs in JACK's process callback |
 //! | `names.rs` | which ports there must be, and what they are called |
 //! | `patchbay.rs` | what is connected, and what is to be again |
+//! | `server.rs` | a look at the server |
 //! | `latency.rs` | what the graph is told of the way through rigd |
 //!
 //! libjack is loaded when the backend is opened, so rigd runs where it is not installed. The callback
@@ -15,6 +16,7 @@
 mod latency;
 mod names;
 mod patchbay;
+pub mod server;
 mod stage;
 
 use std::collections::BTreeMap;

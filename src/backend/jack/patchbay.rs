@@ -14,7 +14,7 @@ use super::names::{MASTER, Wish};
 /// How long the server must outlive a connection for it to be forgotten.
 const CUT_FOR_GOOD: Duration = Duration::from_secs(1);
 /// The type of all ports here.
-const AUDIO: &str = "32 bit float mono audio";
+pub const AUDIO: &str = "32 bit float mono audio";
 
 /// The other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -113,6 +113,7 @@ impl Stage {
     }
 
     /// Takes in what has changed. Realtime thread; wait-free: nothing is dropped here.
+    #[cfg_attr(feature = "rtsan", rtsan_standalone::nonblocking)]
     fn take_changes(&mut self) {
         while self.old.has_room() {
             let before = match self.changes.take() {

@@ -113,7 +113,10 @@ async fn serve(
     let token = Bearer::find(request.headers()).token;
     let query = Query::read(request.uri().query())?;
     let text = match method {
-        Method::POST => body::read(request, shared.settings.message_bytes).await?,
+        Method::POST => {
+            let bytes_max = shared.settings.borrow().message_bytes;
+            body::read(request, bytes_max).await?
+        }
         _ => String::new(),
     };
     // Everything is here: from now on it is the rig that takes its time.
