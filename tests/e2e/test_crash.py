@@ -314,7 +314,7 @@ class Night:
         key = (self.folder / "state/rigd.key").read_bytes()
         ledger.check_chain(found, head, key)
         assert self.rig.stop() == 0, self.rig.log
-        left = sorted(path.name for path in (self.folder / "state").iterdir())
+        left = sorted(path.name for path in (self.folder / "state").glob("rigd.*"))
         assert left == ["rigd.db", "rigd.key", "rigd.lock"], left
 
     def so_far(self):
