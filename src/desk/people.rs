@@ -155,10 +155,7 @@ impl Desk {
             return;
         }
         self.presence.is_dirty = false;
-        let here = self
-            .clients
-            .values()
-            .filter(|client| client.rights.may_look());
+        let here = self.clients.values().filter(|client| client.hears());
         let users: Value = here.map(Client::entry).collect();
         if self.presence.sent.as_ref().map(|(_, told)| told) == Some(&users) {
             return;
@@ -168,7 +165,7 @@ impl Desk {
         for client in self.clients.values_mut() {
             // Who has not said who it is need not be told that it is here.
             let is_news = client.came.take() != Some(self.presence.marks);
-            if is_news && client.rights.may_look() {
+            if is_news && client.hears() {
                 let frame = frame.get_or_insert_with(|| own("session.presence", client, &data));
                 let message = Message::Text(frame.clone());
                 client.outbox.latest(Latest::Presence, message);
@@ -192,10 +189,7 @@ impl Desk {
     }
 
     fn list(&mut self, origin: &Origin) -> Result<(), Reject> {
-        let here = self
-            .clients
-            .values()
-            .filter(|client| client.rights.may_look());
+        let here = self.clients.values().filter(|client| client.hears());
         let users: Vec<Value> = here
             .map(|client| {
                 let mut entry = client.entry();
