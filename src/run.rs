@@ -30,7 +30,7 @@ use crate::backend::{self, Deck, Wanted};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
 use crate::desk::load::Policy;
-use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake};
+use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake, switches};
 use crate::provenance;
 use crate::provenance::prune::Retention;
 use crate::reload;
@@ -38,6 +38,7 @@ use crate::rig::karaoke;
 use crate::rig::state::Wiring;
 use crate::rig::{State, Track};
 use crate::ring::rings;
+use crate::server::tls::Tls;
 use crate::server::{self, Shared};
 use crate::session::{Door, Role};
 use crate::systemd::{
@@ -93,11 +94,24 @@ pub fn serve(
     let (stop, stopped) = watch::channel(false);
     let (attached, is_attached) = mpsc::channel();
     let (done, ended) = mpsc::channel();
+    let tls = Tls::open(&config.tls, &config.state_dir)
+        .map_err(|error| Failure::failed(format!("There is no TLS: {error}.")))?;
+    if let Some(tls) = &tls {
+        log::info!(
+            "the certificate's SHA-256 fingerprint is {}",
+            tls.fingerprint
+        );
+    }
     let listening: Vec<SocketAddr> = listeners
         .iter()
         .filter_map(|listener| listener.local_addr().ok())
         .collect();
-    let door = Door::open(&config.state_dir, config.roles.grants(), "http", listening);
+    let door = Door::open(
+        &config.state_dir,
+        config.roles.grants(),
+        config.tls.scheme(),
+        listening,
+    );
     let fixed = fixed(&config);
     let run = provenance::writer::Run {
         agent_id: config.agent_id.clone(),
@@ -115,6 +129,7 @@ pub fn serve(
         news: is_news,
         seq: None,
         server: server_settings(&config),
+        tls,
         settings,
         status: StatusLine::default(),
         vital: Arc::clone(&vital),
@@ -205,6 +220,8 @@ struct Link {
     seq: Option<u64>,
     /// What the server is told.
     server: server::Settings,
+    /// What it encrypts with.
+    tls: Option<Tls>,
     /// Settings that are in effect from now on.
     settings: mpsc::Receiver<Config>,
     status: StatusLine,
@@ -339,7 +356,9 @@ fn fixed(config: &Config) -> Fixed {
         epoch: uuid::Uuid::new_v4().to_string(),
         limits: config.limits.clone(),
         anonymous,
-        features: vec!["batch", "meters", "binary_meters", "panic"],
+        log_messages: config.log_messages,
+        features: switches::features(config),
+        switches: config.features.clone(),
     }
 }
 
@@ -357,7 +376,7 @@ fn control(
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let shared = Shared::new(Rc::clone(&desk), link.server.clone());
+        let shared = Shared::new(Rc::clone(&desk), link.server.clone(), link.tls.clone());
         let everything = run(
             shared,
             listeners,
@@ -402,7 +421,12 @@ async fn run(
             }
         });
         if is_first {
-            log::info!("rigd is listening on http://{address}");
+            let scheme = if shared.is_encrypted() {
+                "https"
+            } else {
+                "http"
+            };
+            log::info!("rigd is listening on {scheme}://{address}");
         }
     }
     tokio::select! {

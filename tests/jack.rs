@@ -19,7 +19,7 @@ use jack::{
 };
 use rigd::backend::jack::Jack;
 use rigd::backend::{Backend, Deck, Format, Session};
-use rigd::config::Config;
+use rigd::config::{Config, Features};
 use rigd::desk::{ClientId, Desk, Fixed};
 use rigd::rig::state::{MicFeed, Wiring, port_channels};
 use rigd::rig::{State, Track};
@@ -168,6 +168,8 @@ fn desk_and_deck(config: &Config, format: &Format) -> (Desk, Deck) {
         limits,
         anonymous: Role::Host,
         features: Vec::new(),
+        switches: Features::default(),
+        log_messages: false,
     };
     let (control, engine_ends) = rings();
     let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rigd::backend::null::Null;
 use rigd::backend::{Backend, Deck};
-use rigd::config::Config;
+use rigd::config::{Config, Features};
 use rigd::desk::{Desk, Fixed};
 use rigd::provenance;
 use rigd::provenance::writer::Run;
@@ -100,6 +100,8 @@ fn the_audio_thread_does_not_allocate_while_50_clients_storm() {
         limits,
         anonymous: Role::Host,
         features: Vec::new(),
+        switches: Features::default(),
+        log_messages: false,
     };
     let (control, engine_ends) = rings();
     let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));

@@ -89,6 +89,8 @@ settings! {
         pub jack: Jack = Jack::default();
         /// `[alsa]`.
         pub alsa: Alsa = Alsa::default();
+        /// `[tls]`.
+        pub tls: Tls = Tls::default();
         /// `[mixer]`.
         pub mixer: Mixer = Mixer::default();
         /// `[realtime]`.
@@ -180,6 +182,31 @@ settings! {
 }
 
 settings! {
+    /// Encrypted connections, https:// and wss://, on the same port; without a certificate all are plain.
+    pub struct Tls, section "tls" of Config at |c| c.tls;
+
+    /// The certificate, and those between it and its authority: a PEM file.
+    pub cert: Option<PathBuf> = None, Kind::Text(4096), "";
+    /// Its private key: a PEM file that only rigd can read.
+    pub key: Option<PathBuf> = None, Kind::Text(4096), "";
+    /// Makes a certificate and keeps it in the state folder; browsers warn of it, and people compare the
+    /// fingerprint that rigd logs at its start.
+    pub self_signed: bool = false, Kind::Bool, "";
+}
+
+impl Tls {
+    /// Whether connections are encrypted.
+    pub fn is_on(&self) -> bool {
+        self.self_signed || self.cert.is_some()
+    }
+
+    /// What the rig's addresses begin with.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_on() { "https" } else { "http" }
+    }
+}
+
+settings! {
     /// What the audio thread asks of the system.
     pub struct Realtime, section "realtime" of Config at |c| c.realtime;
 
@@ -259,9 +286,11 @@ settings! {
     /// Parts of rigd that can be turned off.
     pub struct Features, section "features" of Config at |c| c.features;
 
-    /// Plugins can be added, changed and removed over the WebSocket.
+    /// All messages are served. Without it only the old ones (ADD_PLUGIN, UPDATE_PARAMETER…) are, with
+    /// AUTH, heartbeat, status.get, rig.panic and rig.restore.
     pub enable_new_plugin_system: bool = true, Kind::Bool, "";
-    /// Accepted changes reach the other clients; without it each sees its own replies only.
+    /// Accepted changes reach the other clients; without it each hears its own replies only, and has
+    /// to ask for the state.
     pub enable_session_broadcasting: bool = true, Kind::Bool, "";
     /// Every change is put on record; without it nobody can tell later who did what.
     pub enable_daid_tracking: bool = true, Kind::Bool, "";
@@ -277,6 +306,7 @@ impl Config {
             .chain(Audio::FIELDS)
             .chain(Jack::FIELDS)
             .chain(Alsa::FIELDS)
+            .chain(Tls::FIELDS)
             .chain(Mixer::FIELDS)
             .chain(Realtime::FIELDS)
             .chain(Limits::FIELDS)

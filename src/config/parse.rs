@@ -410,6 +410,7 @@ impl<'a> Parser<'a> {
             let message = "must name two channels, left and right, which may be the same".into();
             self.fault_of("alsa", "master", message);
         }
+        self.check_tls();
         self.check_listen();
         self.check_roles();
         let audio = self.config.audio.clone();
@@ -419,6 +420,22 @@ impl<'a> Parser<'a> {
                 "output",
                 "would overwrite the file that is played: name another one".into(),
             );
+        }
+    }
+
+    fn check_tls(&mut self) {
+        let tls = self.config.tls.clone();
+        let message = match (&tls.cert, &tls.key) {
+            (Some(_), None) => Some(("cert", "needs the `key` that belongs to it")),
+            (None, Some(_)) => Some(("key", "needs the `cert` that belongs to it")),
+            (Some(_), Some(_)) if tls.self_signed => Some((
+                "self_signed",
+                "makes a certificate, and there is one already: take it or `cert` away",
+            )),
+            _ => None,
+        };
+        if let Some((key, message)) = message {
+            self.fault_of("tls", key, message.into());
         }
     }
 
@@ -601,10 +618,11 @@ fn apply<T>(field: &Field<T>, target: &mut T, value: &DeValue<'_>) -> Result<(),
 
 /// The sections of the file but for `[[tracks]]`.
 fn sections() -> impl Iterator<Item = &'static str> {
-    [
-        "audio", "jack", "alsa", "mixer", "realtime", "limits", "roles", "features",
-    ]
-    .into_iter()
+    let mut before = "";
+    Config::fields().filter_map(move |field| {
+        let is_new = std::mem::replace(&mut before, field.section) != field.section;
+        is_new.then_some(field.section)
+    })
 }
 
 /// Where a key that is not known here is known.

@@ -50,9 +50,10 @@ impl Desk {
 
     /// Remembers who changed what.
     pub(super) fn note(&mut self, client: ClientId, accepted: &Accepted) {
+        let author = self.author(client);
         let mut is_track_gone = false;
         for change in &accepted.changes {
-            self.history.note(client, change);
+            self.history.note(author, change);
             is_track_gone |= matches!(change.what, What::TrackRemoved { .. });
         }
         if is_track_gone {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rigd_rt::{Report, TRACK_PLACES};
 
 use super::interest::Rules;
+use super::visit::Visit;
 use crate::protocol::Dialect;
 use crate::protocol::meters::Reading;
 pub use crate::session::By;
@@ -72,6 +73,8 @@ pub struct Client {
     /// Boxed: most clients have none.
     pub(super) meters: Option<Box<Meters>>,
     pub(super) buckets: Buckets,
+    /// That it is an HTTP request. Boxed: most clients are none.
+    pub(super) visit: Option<Box<Visit>>,
     pub(super) legacy_ids: u64,
     pub(super) resync: Resync,
     /// What it still has to hear.

@@ -21,6 +21,8 @@ use crate::sync::Outbox;
 
 /// What a message without any claim is from.
 const LEGACY: (&str, &str) = ("legacy_user", "legacy_session");
+/// The session of those who come by HTTP and have proved who they are.
+const VISITS: &str = "http";
 /// Why a connection is closed.
 const TOO_MANY_WRONG: &str = "too many wrong tokens";
 
@@ -105,7 +107,11 @@ impl Desk {
             came_to: None,
             auth_user_id: None,
             auth_session_id: None,
-            dialect: Dialect::default(),
+            dialect: if self.fixed.switches.enable_new_plugin_system {
+                Dialect::default()
+            } else {
+                Dialect::Legacy
+            },
             dialect_is_fixed: false,
             is_fresh: true,
             outbox: Outbox::new(
@@ -117,6 +123,7 @@ impl Desk {
             is_asleep: false,
             meters: None,
             buckets: Buckets::new(limits),
+            visit: None,
             legacy_ids: 0,
             resync: Resync::None,
         };
@@ -139,9 +146,11 @@ impl Desk {
 
     /// A client is gone. What it has pending is applied all the same.
     pub fn disconnect(&mut self, id: ClientId) {
-        self.clients.remove(&id);
-        self.asleep.retain(|asleep| *asleep != id);
+        if let Some(visit) = self.clients.remove(&id).and_then(|client| client.visit) {
+            self.end_visit(&visit);
+        }
         self.presence.mark();
+        self.asleep.retain(|asleep| *asleep != id);
     }
 
     /// A client, while it is there.
@@ -153,7 +162,8 @@ impl Desk {
     pub fn check_room(&self, user_id: &str, besides: Option<ClientId>) -> Result<(), Reject> {
         let limit = self.fixed.limits.connections_per_user;
         let others = self.clients.iter().filter(|(id, client)| {
-            Some(**id) != besides && client.ends.is_none() && client.is(user_id)
+            let stays = client.ends.is_none() && client.visit.is_none();
+            Some(**id) != besides && stays && client.is(user_id)
         });
         if others.count() < limit as usize {
             return Ok(());
@@ -303,6 +313,21 @@ impl Client {
     /// Whether this is that user, and has proved it.
     pub(super) fn is(&self, user_id: &str) -> bool {
         self.by.verified && self.by.user_id == user_id
+    }
+
+    /// A visit has shown its token.
+    pub(super) fn become_proved(&mut self, identity: Identity) {
+        self.proof = Some(Proof {
+            ends: identity.ends,
+        });
+        self.become_somebody(By {
+            user_id: identity.user_id,
+            session_id: VISITS.to_owned(),
+            role: identity.rights.role,
+            verified: true,
+            address: Arc::clone(&self.by.address),
+        });
+        self.rights = identity.rights;
     }
 
     fn become_somebody(&mut self, by: By) {

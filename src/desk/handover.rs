@@ -89,6 +89,11 @@ impl Handover {
         });
     }
 
+    /// How much waits for the engine: answers, and commands that the ring has no room for.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.in_flight.len(), self.held.len())
+    }
+
     /// Whether anything waits for the engine.
     pub fn is_waiting(&self) -> bool {
         !self.in_flight.is_empty() || !self.held.is_empty()

@@ -79,7 +79,7 @@ impl Desk {
             data.insert("plugin_id".to_owned(), Value::from(plugin_id.as_str()));
             let mut frame: Option<Utf8Bytes> = None;
             for client in self.clients.values_mut() {
-                if !client.rights.may_look() {
+                if !client.hears() {
                     continue;
                 }
                 let frame = match &frame {

@@ -16,6 +16,11 @@
 //! | `reading.rs` | questions about the log |
 //! | `settle.rs` | a group is applied: replies, acks, views |
 //! | `tell.rs` | what everyone else is told |
+//! | `visit.rs` | HTTP requests, each a client for as long as it takes |
+//! | `room.rs` | who leaves when somebody with a token finds no room |
+//! | `metrics.rs` | what waits and what that takes, for `/metrics` |
+//! | `switches.rs` | what the settings have turned off |
+//! | `transcript.rs` | `log_messages` |
 //! | `load.rs` | a processor that is too slow |
 //! | `people.rs` | who is here, and what a host does about it |
 //! | `pairing.rs` | codes, and tokens for them |
@@ -33,13 +38,18 @@ mod howls;
 mod interest;
 pub mod load;
 mod look;
+mod metrics;
 mod pairing;
 mod people;
 mod reading;
 mod receive;
 mod repeats;
+mod room;
 mod settle;
+pub mod switches;
 mod tell;
+mod transcript;
+mod visit;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
@@ -48,15 +58,17 @@ use std::time::{Duration, Instant};
 
 use rigd_rt::{Kind, Report};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 
 use client::Resync;
 pub use client::{Client, ClientId};
 pub use pairing::Lookup;
+pub use visit::Visitor;
 
 use crate::backend::{Format, Wanted};
 use crate::batcher::Batcher;
-use crate::config::Limits;
+use crate::config::{Features, Limits};
 use crate::protocol;
 use crate::provenance::Log;
 use crate::provenance::writer::Health;
@@ -78,6 +90,8 @@ use reading::Questions;
 use repeats::Repeats;
 use settle::{Origin, OwedAck, View};
 use tell::Broadcast;
+use transcript::Transcript;
+use visit::Visitors;
 
 /// How often the report ring is looked at while somebody waits for the engine.
 pub const LOOK_EVERY: Duration = Duration::from_micros(200);
@@ -102,6 +116,10 @@ pub struct Fixed {
     pub limits: Limits,
     /// What everyone who has not signed in may do.
     pub anonymous: Role,
+    /// What is on and off.
+    pub switches: Features,
+    /// Messages are written to the log.
+    pub log_messages: bool,
     /// `status.features`.
     pub features: Vec<&'static str>,
 }
@@ -113,6 +131,7 @@ pub struct Desk {
     batcher: Batcher<ClientId, ParamKey, f64, Origin>,
     handover: Handover,
     clients: BTreeMap<ClientId, Client>,
+    visitors: Visitors,
     /// What every client hears of the others.
     stream: Stream<Broadcast>,
     /// The rules of those who have not asked for others.
@@ -126,6 +145,8 @@ pub struct Desk {
     load: Load,
     /// Number of the newest change that everyone was told.
     settled_seq: u64,
+    /// The same, for those who wait for it.
+    news: watch::Sender<u64>,
     history: History,
     repeats: Repeats,
     log: Option<Log>,
@@ -137,6 +158,8 @@ pub struct Desk {
     attendance: Attendance,
     people_looked_at: Option<Instant>,
     telemetry: Telemetry,
+    /// Boxed: most rigs write none.
+    transcript: Option<Box<Transcript>>,
     backend_trouble: Option<String>,
     started: Instant,
 }
@@ -148,14 +171,17 @@ impl Desk {
             stream: Stream::new(fixed.limits.backlog_messages),
             everything: Rc::default(),
             asleep: Vec::new(),
+            transcript: fixed.log_messages.then(|| Box::new(Transcript::new())),
             fixed,
             settled_seq: state.seq,
+            news: watch::channel(state.seq).0,
             history: History::new(state.seq),
             repeats: Repeats::default(),
             state,
             batcher: Batcher::default(),
             handover: Handover::default(),
             clients: BTreeMap::new(),
+            visitors: Visitors::default(),
             next_client: 0,
             next_batch: 0,
             views: HashMap::new(),
@@ -228,6 +254,7 @@ impl Desk {
     /// Forgets all connections: their sockets are gone.
     pub fn forget_clients(&mut self) {
         self.clients.clear();
+        self.visitors = Visitors::default();
         self.asleep.clear();
     }
 
@@ -246,6 +273,7 @@ impl Desk {
         for client in self.clients.values_mut() {
             client.buckets = Buckets::new(&limits);
         }
+        self.visitors.refill(&Buckets::new(&limits));
         self.fixed.limits = limits;
         self.set_load_policy(policy);
     }
@@ -264,14 +292,26 @@ impl Desk {
         self.state.seq
     }
 
+    /// Number of the newest change that everyone was told, for who waits for a newer one.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.send_replace(self.settled_seq);
+        self.news.subscribe()
+    }
+
+    /// Names this run.
+    pub fn epoch(&self) -> &str {
+        &self.fixed.epoch
+    }
+
     /// What is measured.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
     }
 
-    /// Connections.
+    /// Connections; visits are none, and those that are being closed.
     pub fn clients(&self) -> usize {
-        self.clients.len()
+        let stay = |client: &&Client| client.visit.is_none() && client.ends.is_none();
+        self.clients.values().filter(stay).count()
     }
 
     /// Whether an engine is there and moves.
@@ -324,6 +364,15 @@ impl Desk {
     /// What the next frame for a client is; a lagging client that has read everything gets the
     /// snapshot that it was promised.
     pub fn next_frame(&mut self, id: ClientId) -> Option<Message> {
+        let frame = self.next_or_snapshot(id)?;
+        self.telemetry.sent(frame.len());
+        if let Message::Text(text) = &frame {
+            self.write_down("to", id, text);
+        }
+        Some(frame)
+    }
+
+    fn next_or_snapshot(&mut self, id: ClientId) -> Option<Message> {
         let frame = self.pop_frame(id);
         if frame.is_some() {
             return frame;
@@ -336,12 +385,24 @@ impl Desk {
         self.pop_frame(id)
     }
 
+    /// Puts a message into the log, if all of them are to be there.
+    fn write_down(&mut self, way: &str, id: ClientId, text: &str) {
+        let Some(transcript) = &mut self.transcript else {
+            return;
+        };
+        if let Some(client) = self.clients.get(&id) {
+            let time = self.started.elapsed();
+            transcript.write(way, id, &client.by.address, text, time);
+        }
+    }
+
     /// Promises a lagging client its snapshot, one at a time.
     fn resync_if_lagging(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        if client.outbox.is_lagging() && client.resync == Resync::None {
+        let is_owed = client.outbox.is_lagging() && client.visit.is_none();
+        if is_owed && client.resync == Resync::None {
             client.resync = Resync::Promised;
             self.promise_snapshot(id);
         }
@@ -449,7 +510,7 @@ impl Desk {
         status.insert("success".to_owned(), true.into());
         status.insert("seq".to_owned(), self.settled_seq.into());
         status.insert("epoch".to_owned(), self.fixed.epoch.clone().into());
-        status.insert("clients".to_owned(), self.clients.len().into());
+        status.insert("clients".to_owned(), self.clients().into());
         status.insert(
             "uptime_s".to_owned(),
             json!(self.started.elapsed().as_secs_f64()),
@@ -481,19 +542,13 @@ impl Desk {
             || "no sound yet".to_owned(),
             |format| format!("{} at {} Hz", format.backend, format.sample_rate_hz),
         );
-        let (clients, xruns) = (self.clients.len(), self.telemetry.xruns());
+        let (clients, xruns) = (self.clients(), self.telemetry.xruns());
         let mut line = format!("{sound}, clients: {clients}, xruns: {xruns}");
         for trouble in self.troubles(now) {
             line.push_str("; ");
             line.push_str(&trouble);
         }
         line
-    }
-
-    /// The text of `/metrics`.
-    pub fn metrics(&self) -> String {
-        self.telemetry
-            .metrics(self.clients.len(), self.settled_seq, self.started.elapsed())
     }
 
     fn micros(&self, now: Instant) -> u64 {

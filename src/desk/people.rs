@@ -19,7 +19,7 @@ use crate::rig::Reject;
 use crate::session::clock::Moment;
 use crate::session::people::{PEOPLE_MAX, Person};
 use crate::session::secret::Secret;
-use crate::session::vault::Vault;
+use crate::session::vault::{News, Vault};
 use crate::sync::Latest;
 
 /// How often it is looked whose time is over.
@@ -88,8 +88,11 @@ impl Desk {
             self.end_those_whose_time_is_over(Moment::now().uptime);
             self.note_who_has_left(now);
         }
-        if let Some(secret) = self.door.vault.as_ref().and_then(Vault::new_secret) {
-            self.rotate(secret, now);
+        while let Some(news) = self.door.vault.as_ref().and_then(Vault::news) {
+            match news {
+                News::Secret(secret) => self.rotate(secret, now),
+                News::Kept => self.door.trouble = None,
+            }
         }
         self.send_presence(now);
     }
@@ -152,10 +155,7 @@ impl Desk {
             return;
         }
         self.presence.is_dirty = false;
-        let here = self
-            .clients
-            .values()
-            .filter(|client| client.rights.may_look());
+        let here = self.clients.values().filter(|client| client.hears());
         let users: Value = here.map(Client::entry).collect();
         if self.presence.sent.as_ref().map(|(_, told)| told) == Some(&users) {
             return;
@@ -165,7 +165,7 @@ impl Desk {
         for client in self.clients.values_mut() {
             // Who has not said who it is need not be told that it is here.
             let is_news = client.came.take() != Some(self.presence.marks);
-            if is_news && client.rights.may_look() {
+            if is_news && client.hears() {
                 let frame = frame.get_or_insert_with(|| own("session.presence", client, &data));
                 let message = Message::Text(frame.clone());
                 client.outbox.latest(Latest::Presence, message);
@@ -189,10 +189,7 @@ impl Desk {
     }
 
     fn list(&mut self, origin: &Origin) -> Result<(), Reject> {
-        let here = self
-            .clients
-            .values()
-            .filter(|client| client.rights.may_look());
+        let here = self.clients.values().filter(|client| client.hears());
         let users: Vec<Value> = here
             .map(|client| {
                 let mut entry = client.entry();

@@ -35,6 +35,11 @@ pub struct Questions {
 }
 
 impl Questions {
+    /// How many there are.
+    pub fn waiting(&self) -> usize {
+        self.asked.len() + self.coming
+    }
+
     fn of(&self, client: ClientId) -> usize {
         let those = self
             .asked
@@ -61,9 +66,7 @@ impl Desk {
             return Err(Reject::LogUnreadable(reason));
         }
         let questions = &self.questions;
-        if questions.asked.len() + questions.coming >= ASKED_MAX
-            || questions.of(origin.client) >= ASKED_MAX_EACH
-        {
+        if questions.waiting() >= ASKED_MAX || questions.of(origin.client) >= ASKED_MAX_EACH {
             return Err(Reject::RateLimited {
                 retry_after: RETRY_AFTER_S,
                 limit: "log_questions",

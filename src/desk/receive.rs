@@ -9,6 +9,7 @@ use super::Desk;
 use super::client::{ClientId, Meters};
 use super::interest::{Interest, Rules};
 use super::settle::{Origin, Waiting, ack, own_id, reply_as};
+use super::switches;
 use crate::protocol::encode::{self, Success};
 use crate::protocol::views::{self, object};
 use crate::protocol::{Body, Dialect, Head, Incoming, Limits, decode};
@@ -17,7 +18,15 @@ use crate::rig::{Reject, Request, is_quieting};
 
 impl Desk {
     /// A text frame from a client.
-    pub fn receive(&mut self, id: ClientId, text: &str, now: Instant) {
+    /// Says whether it came too often: then others come first.
+    pub fn receive(&mut self, id: ClientId, text: &str, now: Instant) -> bool {
+        self.write_down("from", id, text);
+        let is_too_often = self.see_to(id, text, now);
+        self.telemetry.handled(now.elapsed());
+        is_too_often
+    }
+
+    fn see_to(&mut self, id: ClientId, text: &str, now: Instant) -> bool {
         let limits = Limits {
             batch_changes: self.fixed.limits.batch_changes,
         };
@@ -25,28 +34,33 @@ impl Desk {
         // Who speaks is awake: what it is owed comes before what it asks for.
         self.resync_if_lagging(id);
         let Some(client) = self.clients.get_mut(&id) else {
-            return;
+            return false;
         };
         if client.ends.is_some() {
-            return;
+            return false;
         }
-        self.telemetry.message();
+        let kind = head.kind.map(|(kind, _)| kind);
+        self.telemetry.message(kind, text.len());
         let base_seq = head.base_seq;
         let origin = client.origin(id, head);
-        let body = body.and_then(|body| {
-            self.admit(id, &origin, &body, now)?;
-            Ok(body)
-        });
+        let body = match body {
+            Ok(body) => self.admit(id, &origin, &body, now).map(|()| body),
+            // What cannot be understood counts, too.
+            Err(reject) => Err(self.count(id, now).err().unwrap_or(reject)),
+        };
         let body = match body {
             Ok(body) => body,
-            Err(reject) => return self.refuse(&origin, &reject),
+            Err(reject) => {
+                self.refuse(&origin, &reject);
+                return matches!(reject, Reject::RateLimited { .. });
+            }
         };
         let changes = matches!(body, Body::Change(_) | Body::Batch(_));
         if changes && self.is_repeated(&origin, now) {
-            return;
+            return false;
         }
         let overtaken = match (&body, base_seq) {
-            (Body::Change(request), Some(base)) => self.overtaken(id, request, base),
+            (Body::Change(request), Some(base)) => self.overtaken(self.author(id), request, base),
             _ => Ok(()),
         };
         let result = overtaken.and_then(|()| self.dispatch(&origin, body, now));
@@ -56,19 +70,28 @@ impl Desk {
             }
             self.refuse(&origin, &reject);
         }
+        false
+    }
+
+    /// Takes note of one more message.
+    fn count(&mut self, id: ClientId, now: Instant) -> Result<(), Reject> {
+        let time = now.saturating_duration_since(self.started);
+        match self.buckets(id, now) {
+            Some(buckets) => buckets.messages.take(time),
+            None => Ok(()),
+        }
     }
 
     /// A frame from a client that is not text.
-    pub fn receive_binary(&mut self, id: ClientId) {
-        self.telemetry.message();
+    pub fn receive_binary(&mut self, id: ClientId, bytes: usize) {
+        self.telemetry.message(None, bytes);
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
         let origin = client.origin(id, Head::default());
-        self.refuse(
-            &origin,
-            &Reject::message("must be a text frame: binary frames are not understood"),
-        );
+        let reject = Reject::message("must be a text frame: binary frames are not understood");
+        let reject = self.count(id, Instant::now()).err().unwrap_or(reject);
+        self.refuse(&origin, &reject);
     }
 
     pub(super) fn refuse(&mut self, origin: &Origin, reject: &Reject) {
@@ -96,23 +119,28 @@ impl Desk {
             }
             _ => false,
         };
-        let Some(client) = self.clients.get_mut(&id) else {
-            return Ok(());
-        };
-        let admitted = client.buckets.messages.take(time);
+        let admitted = self.count(id, now);
         if !is_safe {
             admitted?;
         }
-        let user_id = &origin.by.user_id;
-        client
-            .rights
-            .check_message(user_id, origin.kind, body, &self.state)?;
+        if let Some(client) = self.clients.get(&id) {
+            let user_id = &origin.by.user_id;
+            client
+                .rights
+                .check_message(user_id, origin.kind, body, &self.state)?;
+        }
+        if !is_safe {
+            switches::check(&self.fixed.switches, origin.kind, origin.dialect, body)?;
+        }
+        let Some(buckets) = self.buckets(id, now) else {
+            return Ok(());
+        };
         match body {
             Body::Change(request) if request.is_operation() && !is_safe => {
-                client.buckets.operations.take(time)
+                buckets.operations.take(time)
             }
             Body::Batch(batch) => {
-                let admitted = client.buckets.batches.take(time);
+                let admitted = buckets.batches.take(time);
                 // A debounced one merges into the pending group, which costs no more than it did.
                 if batch.apply_immediately {
                     admitted
@@ -250,7 +278,8 @@ impl Desk {
         relayed.t0_timestamp = None;
         let frame = reply_as(&relayed, "USER_CURSOR_UPDATE", None, None, &Echo(data));
         for (id, client) in &mut self.clients {
-            if *id != origin.client && client.by.session_id == origin.by.session_id {
+            let is_there = client.visit.is_none() && *id != origin.client;
+            if is_there && client.by.session_id == origin.by.session_id {
                 client.outbox.news(Message::Text(frame.clone()), None);
             }
         }

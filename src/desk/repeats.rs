@@ -116,6 +116,11 @@ impl Repeats {
         }
     }
 
+    /// What the answers take that are remembered.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn forget_old(&mut self, now: Instant) {
         while let Some((since, _)) = self.names.front() {
             let is_old = now.saturating_duration_since(*since) >= REMEMBERED;

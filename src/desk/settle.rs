@@ -81,6 +81,7 @@ pub struct OwedAck {
     data: Option<Box<RawValue>>,
     /// `None`: it will never be on disk.
     ticket: Option<u64>,
+    since: Instant,
 }
 
 /// A group of changes that is on its way.
@@ -303,6 +304,9 @@ impl Desk {
         self.answer(&changes, settled.at, outcome, ticket);
         if let Some((change, _)) = changes.changes.last() {
             self.settled_seq = change.seq;
+            if self.news.receiver_count() > 0 {
+                self.news.send_replace(change.seq);
+            }
         }
         self.watch_plugins(&changes);
     }
@@ -357,6 +361,10 @@ impl Desk {
             let Some(owed) = self.acks.pop_front() else {
                 return;
             };
+            if durable {
+                let latency = now.saturating_duration_since(owed.since);
+                self.telemetry.kept(latency);
+            }
             if let Some(client) = self.clients.get_mut(&owed.origin.client) {
                 let frame = ack_of(&owed.origin, true, "applied", owed.data, durable);
                 client.outbox.reply(Message::Text(frame));
@@ -427,6 +435,7 @@ impl Desk {
                 origin: origin.clone(),
                 data: raw(data),
                 ticket,
+                since: Instant::now(),
             });
         }
         if origin.idempotency_key.is_none() {
@@ -457,17 +466,16 @@ impl Desk {
                 origin: origin.clone(),
                 data: Some(given.data.clone()),
                 ticket: given.ticket,
+                since: Instant::now(),
             });
         }
     }
 
     /// Notes which plugins the upper dialect's clients must be shown.
     fn watch_plugins(&mut self, group: &Settling) {
-        if !self
-            .clients
-            .values()
-            .any(|client| client.dialect == Dialect::Upper)
-        {
+        let is_upper = |client: &Client| client.dialect == Dialect::Upper;
+        let is_on = self.fixed.switches.enable_session_broadcasting;
+        if !is_on || !self.clients.values().any(is_upper) {
             return;
         }
         for (change, by) in &group.changes {
@@ -523,7 +531,7 @@ impl Desk {
             let mut frame = None;
             for (id, client) in &mut self.clients {
                 if client.dialect != Dialect::Upper
-                    || !client.rights.may_look()
+                    || !client.hears()
                     || view.only_by == Some(*id)
                     || !client.rules.interest.wants_view(&track.id, plugin_id)
                 {

@@ -46,7 +46,8 @@ impl Desk {
             .answers
             .iter()
             .any(|answer| answer.origin.echo.is_some());
-        let is_alone = self.clients.keys().all(|id| *id == group.client);
+        let is_on = self.fixed.switches.enable_session_broadcasting;
+        let is_alone = !is_on || self.clients.keys().all(|id| *id == group.client);
         for (change, by) in &group.changes {
             let past = Past {
                 change: Arc::clone(change),
@@ -72,7 +73,7 @@ impl Desk {
                 client.outbox.wake();
             }
         }
-        if in_batch {
+        if in_batch && is_on {
             self.tell_batches(group, at, applied_frame);
         }
     }
@@ -80,10 +81,10 @@ impl Desk {
     /// What a client hears next; with nothing to hear, it is woken when there is something.
     pub(super) fn pop_frame(&mut self, id: ClientId) -> Option<Message> {
         let client = self.clients.get_mut(&id)?;
-        let (may_look, dialect) = (client.rights.may_look(), client.dialect);
+        let (hears, dialect) = (client.hears(), client.dialect);
         let frame = client.outbox.pop(&self.stream, |rules, told: &Broadcast| {
             let is_heard = told.sender != id
-                && may_look
+                && hears
                 && !(told.in_batch && rules.wants_batches)
                 && rules.interest.wants(&told.past.change.what);
             is_heard.then(|| told.frame(dialect))
@@ -100,7 +101,7 @@ impl Desk {
             let mut frames: [Option<Utf8Bytes>; 3] = Default::default();
             let changes = &group.changes[answer.first..answer.first + answer.applied];
             for (id, client) in &mut self.clients {
-                if *id == group.client || !client.rights.may_look() || !client.rules.wants_batches {
+                if *id == group.client || !client.hears() || !client.rules.wants_batches {
                     continue;
                 }
                 let frame = if client.rules.interest == Interest::default() {

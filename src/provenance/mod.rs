@@ -462,6 +462,12 @@ impl Log {
         self.writer.as_ref().map(Writer::health)
     }
 
+    /// How long the disk has been at what it was given last.
+    pub fn lag(&self, now: Duration) -> Duration {
+        let since = self.unsynced_since;
+        since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+
     /// Whether the disk has not taken anything for so long that nobody should wait for it.
     pub fn is_dead(&self, now: Duration) -> bool {
         self.writer.is_none()

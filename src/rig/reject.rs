@@ -17,6 +17,13 @@ pub enum Reject {
     },
     /// No such message type.
     UnknownMessageType(String),
+    /// The settings have turned it off.
+    TurnedOff {
+        /// The message type, as it was spelt.
+        kind: &'static str,
+        /// The setting.
+        feature: &'static str,
+    },
     /// Not signed in, or not allowed.
     Unauthorized {
         /// Who asked.
@@ -122,7 +129,7 @@ impl Reject {
     pub fn code(&self) -> &'static str {
         match self {
             Reject::InvalidMessage { .. } => "INVALID_MESSAGE",
-            Reject::UnknownMessageType(_) => "UNKNOWN_MESSAGE_TYPE",
+            Reject::UnknownMessageType(_) | Reject::TurnedOff { .. } => "UNKNOWN_MESSAGE_TYPE",
             Reject::Unauthorized { .. } => "UNAUTHORIZED",
             Reject::AuthFailed(_) => "AUTH_FAILED",
             Reject::RateLimited { .. } => "RATE_LIMITED",
@@ -150,6 +157,9 @@ impl Reject {
             Reject::InvalidMessage { reason, .. } => format!("This message {reason}."),
             Reject::UnknownMessageType(kind) => {
                 format!("There is no message type \"{kind}\"; check its spelling.")
+            }
+            Reject::TurnedOff { kind, feature } => {
+                format!("{kind} is turned off on this rig; {feature} in its settings turns it on.")
             }
             Reject::Unauthorized {
                 required_permission,
@@ -230,6 +240,9 @@ impl Reject {
                 details
             }
             Reject::UnknownMessageType(kind) => json!({ "type": kind }),
+            Reject::TurnedOff { kind, feature } => {
+                json!({ "type": kind, "feature": feature, "reason": "it is turned off" })
+            }
             Reject::Unauthorized {
                 user_id,
                 required_permission,

@@ -8,22 +8,24 @@ use std::time::Instant;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue,
     RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::bearer::Bearer;
 use super::socket::Arrival;
-use super::{Place, Shared, pair, socket};
+use super::tls::Stream;
+use super::{Caller, Place, Shared, api, pair, socket};
+use crate::desk::Desk;
 use crate::protocol::encode;
 use crate::remote;
 use crate::rig::Reject;
+use crate::telemetry::page::Page;
 
 /// A response, whole.
 pub type Answer = Response<Full<Bytes>>;
@@ -33,28 +35,36 @@ const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-anc
 /// Answers one request.
 pub async fn answer(
     request: Request<Incoming>,
-    local: SocketAddr,
-    peer: SocketAddr,
+    caller: Caller,
     shared: Rc<Shared>,
 ) -> Result<Answer, Infallible> {
+    let Caller { local, peer, .. } = caller;
     let host = shared.guard.borrow().check_host(request.headers());
-    Ok(match host {
+    let answer = match host {
         Err(reason) => plain(StatusCode::MISDIRECTED_REQUEST, "FORBIDDEN_HOST", &reason),
         Ok(()) if request.uri().path() == "/ws" => upgrade(request, local, peer, &shared),
         Ok(()) if request.uri().path() == pair::PATH => {
             pair::answer(request, local, peer, &shared).await
         }
+        Ok(()) if request.uri().path().starts_with(api::PREFIX) => {
+            api::answer(request, caller, &shared).await
+        }
         Ok(()) => page(&request, &shared),
-    })
+    };
+    shared.tally.borrow_mut().answered(answer.status());
+    Ok(answer)
 }
 
 fn page(request: &Request<Incoming>, shared: &Shared) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return plain(
+        let mut answer = plain(
             StatusCode::METHOD_NOT_ALLOWED,
             "METHOD_NOT_ALLOWED",
             "Only GET is served here.",
         );
+        let allows = HeaderValue::from_static("GET, HEAD");
+        answer.headers_mut().insert(ALLOW, allows);
+        return answer;
     }
     let now = Instant::now();
     let mut desk = shared.desk.borrow_mut();
@@ -84,7 +94,7 @@ fn page(request: &Request<Incoming>, shared: &Shared) -> Answer {
         "/metrics" => typed(
             StatusCode::OK,
             "text/plain; version=0.0.4",
-            Bytes::from(desk.metrics()),
+            Bytes::from(metrics(&desk, shared, now)),
         ),
         path => match remote::find(path) {
             Some(asset) => typed(
@@ -99,6 +109,19 @@ fn page(request: &Request<Incoming>, shared: &Shared) -> Answer {
             ),
         },
     }
+}
+
+fn metrics(desk: &Desk, shared: &Shared, now: Instant) -> String {
+    let mut page = Page::default();
+    page.gauges(
+        "rigd_build",
+        "1, for this version.",
+        "version",
+        [(env!("CARGO_PKG_VERSION"), 1.0)],
+    );
+    desk.metrics(&mut page, now);
+    shared.metrics(&mut page);
+    page.into_text()
 }
 
 fn upgrade(
@@ -125,22 +148,29 @@ fn upgrade(
             return answer;
         }
     };
-    if let Err(reject) = shared.guard.borrow_mut().check_rate(peer.ip()) {
+    let bearer = Bearer::find(request.headers());
+    let arrival = match arrival(&bearer, &request, peer, shared) {
+        Ok(arrival) => arrival,
+        Err((status, reject)) => return refused(status, &reject),
+    };
+    // Who has shown a good token enters, whatever others do at the same address.
+    let is_proved = arrival.identity.is_some();
+    let rate = shared.guard.borrow_mut().check_rate(peer.ip());
+    if let Err(reject) = rate
+        && !is_proved
+    {
         return refused(StatusCode::TOO_MANY_REQUESTS, &reject);
     }
     let limit = shared.settings.borrow().connections;
-    if shared.desk.borrow().clients() >= limit {
+    let mut desk = shared.desk.borrow_mut();
+    if desk.clients() >= limit && !desk.make_room(is_proved) {
         let reject = Reject::Capacity {
             what: "connections",
             limit: limit as u64,
         };
         return refused(StatusCode::SERVICE_UNAVAILABLE, &reject);
     }
-    let bearer = Bearer::find(request.headers());
-    let arrival = match arrival(&bearer, &request, peer, shared) {
-        Ok(arrival) => arrival,
-        Err((status, reject)) => return refused(status, &reject),
-    };
+    drop(desk);
     if let Some(protocol) = bearer.protocol {
         let headers = response.headers_mut();
         headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
@@ -153,13 +183,13 @@ fn upgrade(
         // hyper gives the bare stream back, and with it its own buffers' memory.
         match upgraded
             .await
-            .map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>())
+            .map(|upgraded| upgraded.downcast::<TokioIo<Stream>>())
         {
             Ok(Ok(parts)) => {
                 let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
                 socket::serve(stream, read, peer, arrival, shared).await
             }
-            Ok(Err(_)) => log::error!("an upgraded connection was not a TCP stream"),
+            Ok(Err(_)) => log::error!("an upgraded connection was not the one that was accepted"),
             Err(error) => log::debug!("an upgrade from {peer} was not finished: {error}"),
         }
         drop(place);
@@ -218,7 +248,8 @@ pub fn json_answer(status: StatusCode, body: &Value) -> Answer {
     typed(status, "application/json", Bytes::from(body.to_string()))
 }
 
-fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
+/// A response with the headers that every one has.
+pub fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

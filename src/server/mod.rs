@@ -5,16 +5,24 @@
 //! |---|---|
 //! | `mod.rs` | the listeners, and what every connection shares |
 //! | `http.rs` | requests: pages, health, metrics, the upgrade |
+//! | `api/` | the HTTP fallback |
 //! | `guard.rs` | who may connect: `Host`, `Origin`, how many |
 //! | `bearer.rs` | the token that comes with a request |
 //! | `pair.rs` | a code comes in, a token goes out |
+//! | `tls.rs` | handshakes, and the certificate |
+//! | `hall.rs` | connections that are no WebSocket yet |
+//! | `tally.rs` | what is counted before anything reaches the desk |
 //! | `socket.rs` | one WebSocket client |
 
+mod api;
 mod bearer;
 mod guard;
+mod hall;
 mod http;
 mod pair;
 mod socket;
+mod tally;
+pub mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -30,7 +38,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 
 use crate::desk::Desk;
+use crate::telemetry::page::Page;
 use guard::Guard;
+use hall::{GuestId, Hall};
+use tally::Tally;
+use tls::{Stream, Tls};
 
 /// A request's headers must be complete within this time, and fit into [`HEADER_BYTES`].
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,7 +50,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADER_BYTES: usize = 16 * 1024;
 /// What the kernel may hold for a client that does not read, in bytes.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
-/// TCP connections beyond the WebSocket ones: pages, health checks, half-open ones.
+/// TCP connections beyond the WebSocket ones: pages, health checks, half-open ones. Past that one of
+/// them is closed for the next.
 const OTHER_CONNECTIONS: usize = 128;
 
 /// What the server is told.
@@ -63,26 +76,38 @@ pub struct Shared {
     /// Becomes true when the box goes away.
     ends: watch::Sender<bool>,
     settings: RefCell<Settings>,
+    /// What connections are encrypted with.
+    tls: Option<Tls>,
     guard: RefCell<Guard>,
+    tally: RefCell<Tally>,
+    hall: RefCell<Hall>,
     open: Cell<usize>,
 }
 
 impl Shared {
     /// For one run of the control thread.
-    pub fn new(desk: Rc<RefCell<Desk>>, settings: Settings) -> Rc<Shared> {
+    pub fn new(desk: Rc<RefCell<Desk>>, settings: Settings, tls: Option<Tls>) -> Rc<Shared> {
         let guard = RefCell::new(Guard::new(&settings));
         Rc::new(Shared {
             ends: watch::channel(false).0,
             desk,
             nudge: Notify::new(),
             settings: RefCell::new(settings),
+            tls,
             guard,
+            tally: RefCell::default(),
+            hall: RefCell::default(),
             open: Cell::new(0),
         })
     }
 }
 
 impl Shared {
+    /// Whether connections are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// What the server is told from now on.
     pub fn set_settings(&self, settings: Settings) {
         self.guard.borrow_mut().follow(&settings);
@@ -92,6 +117,11 @@ impl Shared {
     /// Tells every client that the box goes away.
     pub fn say_goodbye(&self) {
         self.ends.send_replace(true);
+    }
+
+    /// The server's part of `/metrics`.
+    fn metrics(&self, page: &mut Page) {
+        self.tally.borrow().metrics(page, self.open.get());
     }
 }
 
@@ -112,18 +142,30 @@ pub async fn listen(listener: std::net::TcpListener, shared: Rc<Shared>) -> io::
 }
 
 fn accept(stream: TcpStream, local: SocketAddr, peer: SocketAddr, shared: &Rc<Shared>) {
-    if shared.open.get() >= shared.settings.borrow().connections + OTHER_CONNECTIONS {
-        log::warn!("too many connections: one from {} was closed", peer.ip());
+    shared.tally.borrow_mut().accepted();
+    // Sockets on their way out count as well.
+    let connections = shared.settings.borrow().connections;
+    let is_full = shared.open.get() >= connections + 2 * OTHER_CONNECTIONS;
+    let guest = shared.hall.borrow_mut().enter(peer.ip(), OTHER_CONNECTIONS);
+    let Some(guest) = guest.ok().filter(|_| !is_full) else {
+        shared.tally.borrow_mut().turned_away("too many");
         return;
-    }
+    };
     let _ = stream.set_nodelay(true);
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
     let place = Place::take(shared);
-    let service = {
-        let shared = Rc::clone(shared);
-        service_fn(move |request| http::answer(request, local, peer, Rc::clone(&shared)))
-    };
-    spawn_local(async move {
+    let seat = Seat(Rc::clone(shared), guest);
+    let caller = Caller { local, peer, guest };
+    let task = spawn_local(async move {
+        let shared = &seat.0;
+        let stream = match &shared.tls {
+            Some(tls) => match tls.accept(stream, peer).await {
+                Some(stream) => stream,
+                None => return shared.tally.borrow_mut().turned_away("tls"),
+            },
+            None => Stream::Left(stream),
+        };
+        let service = service_fn(|request| http::answer(request, caller, Rc::clone(shared)));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
@@ -135,6 +177,41 @@ fn accept(stream: TcpStream, local: SocketAddr, peer: SocketAddr, shared: &Rc<Sh
         }
         drop(place);
     });
+    let mut hall = shared.hall.borrow_mut();
+    hall.is_run_by(guest, task.abort_handle());
+}
+
+/// Who asks, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    local: SocketAddr,
+    peer: SocketAddr,
+    guest: GuestId,
+}
+
+/// A place in the hall.
+struct Seat(Rc<Shared>, GuestId);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.hall.borrow_mut().leave(self.1);
+    }
+}
+
+/// Whoever asks is not sent away while this is there.
+struct Served<'a>(&'a Shared, GuestId);
+
+impl<'a> Served<'a> {
+    fn begin(shared: &'a Shared, guest: GuestId) -> Served<'a> {
+        shared.hall.borrow_mut().serve(guest, true);
+        Served(shared, guest)
+    }
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.0.hall.borrow_mut().serve(self.1, false);
+    }
 }
 
 /// One of the connections that may be open.

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
@@ -21,6 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use super::Shared;
+use super::tls::Stream;
 use crate::desk::ClientId;
 use crate::rig::Reject;
 use crate::session::{self, Identity};
@@ -73,7 +73,7 @@ impl Arrival {
 
 /// Serves one client until it is gone.
 pub async fn serve(
-    stream: TcpStream,
+    stream: Stream,
     already_read: Vec<u8>,
     peer: SocketAddr,
     arrival: Arrival,
@@ -154,7 +154,7 @@ impl fmt::Display for End {
 }
 
 struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Stream>,
     id: ClientId,
     shared: Rc<Shared>,
     looks: Interval,
@@ -253,13 +253,17 @@ impl Client {
             self.heard = now;
             match message {
                 Message::Text(text) => {
-                    self.shared
-                        .desk
-                        .borrow_mut()
-                        .receive(self.id, &text, Instant::now());
+                    let mut desk = self.shared.desk.borrow_mut();
+                    let is_too_often = desk.receive(self.id, &text, Instant::now());
                     self.shared.nudge.notify_one();
+                    if is_too_often {
+                        return Reading::More;
+                    }
                 }
-                Message::Binary(_) => self.shared.desk.borrow_mut().receive_binary(self.id),
+                Message::Binary(bytes) => {
+                    let mut desk = self.shared.desk.borrow_mut();
+                    desk.receive_binary(self.id, bytes.len());
+                }
                 // Pings are answered, and closing is finished, by the next flush.
                 Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
             }

@@ -43,41 +43,42 @@ impl Door {
         }
     }
 
-    /// With the secret of a state folder; where that cannot be had, with one that ends with this run.
+    /// With the secret of a state folder; where that cannot be had, with one that is put there as soon as it
+    /// can be.
     pub fn open(
         folder: &Path,
         grants: Grants,
         scheme: &'static str,
         listening: Vec<SocketAddr>,
     ) -> Door {
-        let opened = Secret::open(folder).and_then(|secret| {
-            vault::note_listening(folder, scheme, &listening)?;
-            let vault = Vault::start(folder.to_owned(), secret.clone())?;
-            Ok((secret, vault))
+        if let Err(error) = vault::note_listening(folder, scheme, &listening) {
+            log::warn!("`rigd pair` will not know where rigd listens: {error}");
+        }
+        let opened = Secret::open(folder);
+        let trouble = opened.as_ref().err().map(|error| {
+            format!(
+                "the secret cannot be kept in the state folder {} ({error}): until it is, tokens end with this run",
+                folder.display()
+            )
         });
-        let door = Door {
+        if let Some(trouble) = &trouble {
+            log::error!("{trouble}");
+        }
+        let secret = opened.or_else(|_| Secret::random()).ok();
+        let vault = secret.clone().and_then(|secret| {
+            let vault = Vault::start(folder.to_owned(), secret, trouble.is_none());
+            let vault = vault.inspect_err(|error| {
+                log::error!("the secret and codes in the state folder are not looked at: {error}");
+            });
+            vault.ok()
+        });
+        Door {
+            gate: Gate::new(secret, grants),
+            vault,
             listening,
             scheme,
+            trouble,
             ..Door::closed()
-        };
-        match opened {
-            Ok((secret, vault)) => Door {
-                gate: Gate::new(Some(secret), grants),
-                vault: Some(vault),
-                ..door
-            },
-            Err(error) => {
-                let trouble = format!(
-                    "the secret in the state folder {} cannot be used ({error}): older tokens are not known, and new ones end with this run",
-                    folder.display()
-                );
-                log::error!("{trouble}");
-                Door {
-                    gate: Gate::new(Secret::random().ok(), grants),
-                    trouble: Some(trouble),
-                    ..door
-                }
-            }
         }
     }
 }

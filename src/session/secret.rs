@@ -40,13 +40,18 @@ impl Secret {
     pub fn open(folder: &Path) -> io::Result<Secret> {
         match Secret::read(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                match keyfile::create(&folder.join(FILE), &Secret::random()?.0) {
+                match Secret::random()?.keep(folder) {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
                     _ => Secret::read(folder),
                 }
             }
             read => read,
         }
+    }
+
+    /// Puts it into a folder where there is none.
+    pub fn keep(&self, folder: &Path) -> io::Result<()> {
+        keyfile::create(&folder.join(FILE), &self.0)
     }
 
     /// Reads it.

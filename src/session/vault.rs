@@ -47,32 +47,43 @@ enum Ask {
     Claimed { answer: oneshot::Sender<()> },
 }
 
+/// What the thread has to tell.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    /// There is another secret.
+    Secret(Secret),
+    /// The secret could not be kept, and now is.
+    Kept,
+}
+
 /// The control side's end. Control thread; never waits.
 pub struct Vault {
     asks: SyncSender<Ask>,
-    secrets: Receiver<Secret>,
+    news: Receiver<News>,
 }
 
 impl Vault {
-    /// Starts the thread on a state folder, with the secret as it is now.
-    pub fn start(folder: PathBuf, secret: Secret) -> io::Result<Vault> {
+    /// Starts the thread on a state folder, with the secret as it is now. `is_kept`: it is in the folder;
+    /// otherwise the thread puts it there as soon as the disk takes it.
+    pub fn start(folder: PathBuf, secret: Secret, is_kept: bool) -> io::Result<Vault> {
         let (asks, asked) = sync_channel(ASKS_MAX);
-        let (news, secrets) = channel();
+        let (news, told) = channel();
         let keeper = Keeper {
             seen: stamp(&folder),
             folder,
             secret,
+            is_kept,
             news,
         };
         std::thread::Builder::new()
             .name("rigd-vault".to_owned())
             .spawn(move || keeper.run(&asked))?;
-        Ok(Vault { asks, secrets })
+        Ok(Vault { asks, news: told })
     }
 
-    /// Another secret, if there is one now.
-    pub fn new_secret(&self) -> Option<Secret> {
-        self.secrets.try_iter().last()
+    /// What it has to tell, if anything.
+    pub fn news(&self) -> Option<News> {
+        self.news.try_recv().ok()
     }
 
     /// Takes a code that is in the folder: it is good once, also if the power fails now. `None` when too
@@ -102,9 +113,10 @@ impl Vault {
 struct Keeper {
     folder: PathBuf,
     secret: Secret,
+    is_kept: bool,
     /// What the secret's file looked like.
     seen: Stamp,
-    news: Sender<Secret>,
+    news: Sender<News>,
 }
 
 /// What tells one file from another under the same name: inode, length, time of change in ns.
@@ -138,6 +150,10 @@ impl Keeper {
 
     /// Notices another secret. One that was taken away is made anew.
     fn look(&mut self) {
+        if !self.is_kept {
+            self.keep();
+            return;
+        }
         let seen = stamp(&self.folder);
         if seen == self.seen {
             return;
@@ -145,7 +161,7 @@ impl Keeper {
         match Secret::open(&self.folder) {
             Ok(secret) if secret != self.secret => {
                 self.secret = secret.clone();
-                let _ = self.news.send(secret);
+                let _ = self.news.send(News::Secret(secret));
             }
             Ok(_) => {}
             Err(error) => {
@@ -153,6 +169,24 @@ impl Keeper {
             }
         }
         self.seen = stamp(&self.folder).filter(|_| seen.is_some());
+    }
+
+    /// Tries to put the secret into the folder. One that is there already counts.
+    fn keep(&mut self) {
+        match self.secret.keep(&self.folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let Ok(secret) = Secret::read(&self.folder) else {
+                    return;
+                };
+                self.secret = secret.clone();
+                let _ = self.news.send(News::Secret(secret));
+            }
+            Err(_) => return,
+        }
+        self.is_kept = true;
+        self.seen = stamp(&self.folder);
+        let _ = self.news.send(News::Kept);
     }
 
     fn take(&self, code: &str) -> Option<Offer> {
@@ -304,7 +338,7 @@ mod tests {
         let folder = Folder::new();
         let secret = Secret::open(&folder.0).unwrap();
         let rigs: Vec<Vault> = (0..2)
-            .map(|_| Vault::start(folder.0.clone(), secret.clone()).unwrap())
+            .map(|_| Vault::start(folder.0.clone(), secret.clone(), true).unwrap())
             .collect();
         for round in 0..20 {
             let code = code::make().unwrap();
@@ -324,7 +358,7 @@ mod tests {
     fn the_claim_code_makes_one_host() {
         let folder = Folder::new();
         let secret = Secret::open(&folder.0).unwrap();
-        let vault = Vault::start(folder.0.clone(), secret.clone()).unwrap();
+        let vault = Vault::start(folder.0.clone(), secret.clone(), true).unwrap();
         let claim = folder.0.join(CLAIM_CODE);
         fs::write(&claim, "short\n").unwrap();
         assert_eq!(take(&vault, "short"), None);
@@ -338,7 +372,7 @@ mod tests {
             None,
             "put there again or not"
         );
-        let again = Vault::start(folder.0.clone(), secret).unwrap();
+        let again = Vault::start(folder.0.clone(), secret, true).unwrap();
         assert_eq!(take(&again, "KARA-OKE2-6XYZ"), None);
     }
 
@@ -346,13 +380,27 @@ mod tests {
     fn another_secret_is_noticed_and_voids_codes() {
         let folder = Folder::new();
         let secret = Secret::open(&folder.0).unwrap();
-        let vault = Vault::start(folder.0.clone(), secret.clone()).unwrap();
+        let vault = Vault::start(folder.0.clone(), secret.clone(), true).unwrap();
         leave(&folder.0, &code::name("AAAA", &secret), &guest()).unwrap();
-        assert_eq!(vault.new_secret(), None);
+        assert_eq!(vault.news(), None);
         let other = Secret::rotate(&folder.0).unwrap();
         assert_eq!(take(&vault, "AAAA"), None);
-        assert_eq!(vault.new_secret(), Some(other));
-        assert_eq!(vault.new_secret(), None, "told once");
+        assert_eq!(vault.news(), Some(News::Secret(other)));
+        assert_eq!(vault.news(), None, "told once");
+    }
+
+    #[test]
+    fn a_secret_that_could_not_be_kept_is_kept_when_the_disk_takes_it() {
+        let folder = Folder::new();
+        let later = folder.0.join("later");
+        let secret = Secret::random().unwrap();
+        let vault = Vault::start(later.clone(), secret.clone(), false).unwrap();
+        assert_eq!(take(&vault, "AAAA"), None);
+        assert_eq!(vault.news(), None);
+        fs::create_dir(&later).unwrap();
+        assert_eq!(take(&vault, "AAAA"), None);
+        assert_eq!(vault.news(), Some(News::Kept));
+        assert_eq!(Secret::read(&later).unwrap(), secret);
     }
 
     #[test]

@@ -97,6 +97,12 @@ impl<R> Outbox<R> {
         }
     }
 
+    /// The same, which hears nothing of the stream and of news: only what was asked for.
+    pub fn deaf(mut self) -> Outbox<R> {
+        self.is_lagging = true;
+        self
+    }
+
     /// What the client asked for.
     pub fn reply(&mut self, message: Message) {
         self.replies += 1;
@@ -264,6 +270,20 @@ impl<R> Outbox<R> {
             self.end.get() - self.heard
         };
         self.entries.len() + unheard as usize
+    }
+
+    /// Memory of the frames that wait.
+    pub fn bytes(&self) -> usize {
+        let entries = self.entries.iter();
+        entries
+            .map(|entry| match &entry.what {
+                What::Reply(message)
+                | What::State(message)
+                | What::News(message, _)
+                | What::Latest(_, message) => message.len(),
+                What::Rules(_) | What::Blank => 0,
+            })
+            .sum()
     }
 
     /// Whether nothing waits.

@@ -56,6 +56,16 @@ impl<T> Stream<T> {
         }
     }
 
+    /// How much is held.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Where the next thing that happens will be.
     pub fn end(&self) -> Place {
         self.end.get()

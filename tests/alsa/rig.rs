@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rigd::backend::alsa::Alsa;
 use rigd::backend::keeper::{Change, Keeper, NEWS, News};
 use rigd::backend::{Backend, Deck, Format, Wanted};
-use rigd::config::Config;
+use rigd::config::{Config, Features};
 use rigd::desk::{ClientId, Desk, Fixed};
 use rigd::rig::state::{MicFeed, Wiring};
 use rigd::rig::{State, Track};
@@ -77,6 +77,8 @@ impl Rig {
             limits,
             anonymous: Role::Host,
             features: Vec::new(),
+            switches: Features::default(),
+            log_messages: false,
         };
         let (control, engine_ends) = rings();
         let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use rigd::backend::Format;
-use rigd::config::{Config, Limits};
+use rigd::config::{Config, Features, Limits};
 use rigd::desk::{ClientId, Desk, Fixed};
 use rigd::rig::state::{MicFeed, Wiring};
 use rigd::rig::{State, Track};
@@ -57,6 +57,8 @@ impl Bench {
             limits,
             anonymous: Role::Host,
             features: Vec::new(),
+            switches: Features::default(),
+            log_messages: false,
         };
         let (control, engine) = rings();
         let mut desk = Desk::new(fixed, state);

@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +79,7 @@ class Rig:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self.clients = []
-        self.port = int(self.wait_for_log(r"listening on http://[^ ]*:(\d+)")[1])
+        self.port = int(self.wait_for_log(r"listening on https?://[^ ]*:(\d+)")[1])
         self.url = f"ws://127.0.0.1:{self.port}/ws"
 
     def _read(self):
@@ -141,15 +142,45 @@ class Rig:
         finally:
             connection.close()
 
-    def http(self, path, method="GET", headers=(), port=None):
+    def http(self, path, method="GET", headers=(), port=None, body=None):
         """(status, headers, body)."""
         connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=PATIENCE)
         try:
-            connection.request(method, path, headers=dict(headers))
+            connection.request(method, path, body=body, headers=dict(headers))
             response = connection.getresponse()
             return response.status, dict(response.getheaders()), response.read()
         finally:
             connection.close()
+
+    def api(self, path, body=None, status=200, **headers):
+        """What a request of the HTTP fallback is answered: GET, or POST with a body."""
+        text = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
+        method = "GET" if body is None else "POST"
+        headers = {"Content-Type": "application/json", **headers} if body is not None else headers
+        got, answer_headers, answer = self.http("/api/" + path, method, headers, body=text)
+        assert got == status, (got, answer)
+        assert answer_headers["content-type"] == "application/json", answer_headers
+        self.headers = answer_headers
+        return json.loads(answer)
+
+    def metrics(self):
+        """Every sample of `/metrics` by name and labels; the text must be what Prometheus reads."""
+        status, headers, body = self.http("/metrics")
+        assert status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4")
+        families = list(text_string_to_metric_families(body.decode()))
+        names = [family.name for family in families]
+        assert len(names) == len(set(names)), "each family once"
+        for family in families:
+            assert family.documentation and family.type in ("gauge", "counter", "histogram"), family
+        return {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    def bearer(self, role="host", user="ana"):
+        """Headers with a token."""
+        return {"Authorization": f"Bearer {self.token(role, user)}"}
 
     def stop(self, number=signal.SIGTERM):
         """Ends it as systemd would; its exit code."""
@@ -188,6 +219,12 @@ class Client:
         self.held = []
         self.binary = []
         self.status = self.wait("connection.status")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def close(self):
         self.opened.close()

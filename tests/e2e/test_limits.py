@@ -86,7 +86,8 @@ def test_panic_is_never_refused(alice, bob):
     assert bob.state()["panic"] is not None
 
 
-def test_the_safe_direction_is_never_refused(alice):
+def test_the_safe_direction_is_never_refused(start):
+    alice = start(settings="[limits]\noperations_per_s = 1\n").client()
     flood(alice, 40, "track.update", LOUDER)
     for step in range(40):
         alice.ask("track.update", {"track_id": "mic1", "volume": 0.9 - step / 100})

@@ -85,8 +85,12 @@ def test_many_who_come_at_once_are_told_in_few_messages(rig, host):
     here(host, *names)
     told = [message for message in host.held if message["type"] == "session.presence"]
     assert len(told) < 30
-    for client in crowd:
+    # Who has not said who it is is not told that it is here itself.
+    for client in crowd[:-1]:
         here(client, *names)
+    crowd[-1].silence("session.presence")
+    crowd[-1].ask("AUTH", {"user_id": "zoe"})
+    here(crowd[-1], *names[:-1], "zoe")
 
 
 def test_a_host_ends_one_connection(rig, host):

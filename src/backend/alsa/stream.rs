@@ -123,7 +123,6 @@ impl Stream {
                 Ok(()) => {
                     starts = 0;
                     result = Ok(());
-                    continue;
                 }
                 Err(error) if starts < starts_max(error) => {
                     starts += 1;

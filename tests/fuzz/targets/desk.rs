@@ -73,8 +73,13 @@ fuzz_target!(|bytes: &[u8]| {
         bench.say(client, json!({"id": "the end", "type": "state.get"}));
         bench.run_engine();
         let heard = hear(&mut bench, client, &mut newest);
-        let state = heard.into_iter().find(|message| message["id"] == "the end");
+        let state = heard
+            .into_iter()
+            .find(|message| message["type"] == "state.snapshot");
         state.map(|state| state["data"]["tracks"].clone())
     });
-    assert_eq!(states[0], states[1]);
+    // One may have signed the other out.
+    if let [Some(one), Some(other)] = states {
+        assert_eq!(one, other);
+    }
 });

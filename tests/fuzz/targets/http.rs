@@ -43,7 +43,10 @@ impl Rig {
         let desk = Rc::new(RefCell::new(Bench::new(generous()).desk));
         let tasks = LocalSet::new();
         tasks.spawn_local(listen(listener, Shared::new(desk, settings)));
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         Rig {
             runtime,
             tasks,

@@ -24,7 +24,10 @@ fuzz_target!(|bytes: &[u8]| {
         }
         Ok(Body::Batch(batch)) => assert!(batch.changes.len() <= 8),
         Ok(Body::Change(Request::PluginMove { plugin, position })) if *IS_SEEDED => {
-            assert!(position != 7 || !plugin.plugin_id.starts_with("fz"), "the seeded fault");
+            assert!(
+                position != 7 || !plugin.plugin_id.starts_with("fz"),
+                "the seeded fault"
+            );
         }
         Ok(_) => {}
     }

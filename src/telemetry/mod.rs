@@ -1,18 +1,27 @@
 //! Reports → status and metrics. What the engine and the wire did, in numbers of bounded size.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `mod.rs` | what was counted and measured |
+//! | `histogram.rs` | how long something took, how often |
+//! | `page.rs` | the text of `/metrics` |
+
+mod histogram;
+pub mod page;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
 use crate::backend::Format;
 use crate::protocol::views::object;
+use crate::protocol::{Dialect, Kind};
+use histogram::Histogram;
+use page::Page;
 
 /// An engine that has said nothing for so long stands still (or for three blocks, if that is longer).
 const SILENCE: Duration = Duration::from_millis(60);
-/// Upper ends of the latency histogram's buckets, in seconds.
-const BUCKETS_S: [f64; 8] = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128];
 
 /// See the module.
 #[derive(Default)]
@@ -27,11 +36,16 @@ pub struct Telemetry {
     xruns_before: u32,
     load_mean: f32,
     load_worst: f32,
-    messages: u64,
+    /// By type: as many as there are types.
+    messages: BTreeMap<&'static str, u64>,
+    sent: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    /// By code: as many as there are codes.
     refused: BTreeMap<&'static str, u64>,
-    latency: [u64; BUCKETS_S.len()],
-    latency_sum_s: f64,
-    latency_count: u64,
+    applied: Histogram,
+    handled: Histogram,
+    kept: Histogram,
 }
 
 impl Telemetry {
@@ -89,8 +103,21 @@ impl Telemetry {
     }
 
     /// A message came in.
-    pub fn message(&mut self) {
-        self.messages += 1;
+    pub fn message(&mut self, kind: Option<Kind>, bytes: usize) {
+        let name = kind.map_or("unknown", |kind| kind.name(Dialect::Dotted));
+        *self.messages.entry(name).or_default() += 1;
+        self.bytes_in += bytes as u64;
+    }
+
+    /// It was seen to, for so long.
+    pub fn handled(&mut self, took: Duration) {
+        self.handled.observe(took);
+    }
+
+    /// A message went out.
+    pub fn sent(&mut self, bytes: usize) {
+        self.sent += 1;
+        self.bytes_out += bytes as u64;
     }
 
     /// A message was refused.
@@ -100,17 +127,12 @@ impl Telemetry {
 
     /// A group took so long from hand-over to being known as applied.
     pub fn applied(&mut self, latency: Duration) {
-        let seconds = latency.as_secs_f64();
-        for (count, _) in self
-            .latency
-            .iter_mut()
-            .zip(BUCKETS_S)
-            .filter(|(_, end)| seconds <= *end)
-        {
-            *count += 1;
-        }
-        self.latency_sum_s += seconds;
-        self.latency_count += 1;
+        self.applied.observe(latency);
+    }
+
+    /// A change was on disk so long after it was applied.
+    pub fn kept(&mut self, latency: Duration) {
+        self.kept.observe(latency);
     }
 
     /// Frames that the engine has computed, as far as is known.
@@ -162,87 +184,83 @@ impl Telemetry {
         }))
     }
 
-    /// Prometheus text.
-    pub fn metrics(&self, clients: usize, seq: u64, uptime: Duration) -> String {
-        let mut text = String::new();
-        let mut one = |name: &str, kind: &str, help: &str, value: f64| {
-            let _ = write!(
-                text,
-                "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
-            );
+    /// Writes what was counted and measured.
+    pub fn metrics(&self, page: &mut Page) {
+        let of = |counts: &BTreeMap<&'static str, u64>| {
+            let counts = counts.iter();
+            let counts = counts.map(|(of, count)| (*of, *count as f64));
+            counts.collect::<Vec<_>>()
         };
-        one(
-            "rigd_uptime_seconds",
-            "gauge",
-            "Since start.",
-            uptime.as_secs_f64(),
-        );
-        one(
-            "rigd_connections",
-            "gauge",
-            "Open WebSocket connections.",
-            clients as f64,
-        );
-        one(
+        page.counters(
             "rigd_messages_total",
-            "counter",
-            "Messages from clients.",
-            self.messages as f64,
+            "Messages from clients by type, in the dotted dialect.",
+            "type",
+            of(&self.messages),
         );
-        one(
-            "rigd_seq",
-            "gauge",
-            "Number of the newest change.",
-            seq as f64,
+        page.counter(
+            "rigd_messages_sent_total",
+            "Messages to clients.",
+            self.sent as f64,
         );
-        one(
-            "rigd_frames_total",
-            "counter",
-            "Frames computed.",
-            self.frame as f64,
+        page.counters(
+            "rigd_message_bytes_total",
+            "Bytes of messages.",
+            "way",
+            [("in", self.bytes_in as f64), ("out", self.bytes_out as f64)],
         );
-        one(
+        page.counters(
+            "rigd_errors_total",
+            "Refused messages by code.",
+            "code",
+            of(&self.refused),
+        );
+        page.counter("rigd_frames_total", "Frames computed.", self.frame as f64);
+        page.counter(
             "rigd_xruns_total",
-            "counter",
             "Blocks that came too late.",
             f64::from(self.xruns()),
         );
-        one(
+        page.gauge(
             "rigd_dsp_load",
-            "gauge",
             "Mean share of the block time that is used.",
             f64::from(self.load_mean),
         );
-        one(
+        page.gauge(
             "rigd_dsp_load_worst",
-            "gauge",
             "The worst block's share.",
             f64::from(self.load_worst),
         );
-        one(
+        page.counter(
             "rigd_input_samples_mended_total",
-            "counter",
             "Unusable input samples.",
             f64::from(self.mended()),
         );
-        text.push_str("# HELP rigd_errors_total Refused messages by code.\n# TYPE rigd_errors_total counter\n");
-        for (code, count) in &self.refused {
-            let _ = writeln!(text, "rigd_errors_total{{code=\"{code}\"}} {count}");
-        }
-        let name = "rigd_apply_latency_seconds";
-        let _ = writeln!(
-            text,
-            "# HELP {name} Handed to the engine until known as applied.\n# TYPE {name} histogram"
+        page.gauge(
+            "rigd_resident_memory_bytes",
+            "Memory of the whole process.",
+            resident_bytes() as f64,
         );
-        for (end, count) in BUCKETS_S.iter().zip(&self.latency) {
-            let _ = writeln!(text, "{name}_bucket{{le=\"{end}\"}} {count}");
-        }
-        let _ = writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {}", self.latency_count);
-        let _ = writeln!(
-            text,
-            "{name}_sum {}\n{name}_count {}",
-            self.latency_sum_s, self.latency_count
+        page.histogram(
+            "rigd_apply_latency_seconds",
+            "Handed to the engine until known as applied.",
+            &self.applied,
         );
-        text
+        page.histogram(
+            "rigd_handle_seconds",
+            "A message's way through the desk, without waiting for the engine.",
+            &self.handled,
+        );
+        page.histogram(
+            "rigd_ack_latency_seconds",
+            "Applied until on disk, for changes with requires_ack.",
+            &self.kept,
+        );
     }
+}
+
+/// What the process takes of memory; 0 where the system does not say.
+fn resident_bytes() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<usize>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size()
 }
