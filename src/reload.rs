@@ -109,7 +109,7 @@ mod tests {
     fn each_setting_takes_what_it_must() {
         let (plan, then) = planned(
             "",
-            "listen = \"127.0.0.1:9000\"\npreset = \"karaoke\"\n[audio]\nblock_frames = 256\n\
+            "listen = [\"127.0.0.1:9000\"]\npreset = \"karaoke\"\n[audio]\nblock_frames = 256\n\
              delay_pool_mb = 16\n[limits]\nmessages_per_s = 5\n[realtime]\nshed_load = true\npriority = 60\n\
              [jack]\nconnect = false\n",
         );
