@@ -37,7 +37,7 @@ def closed(client):
     """The code with which a connection was closed; what came before it is held."""
     try:
         while True:
-            client.held.append(client.receive())
+            client.held.append(client.receive(timeout=2 * PATIENCE))
     except ConnectionClosed as error:
         return error.rcvd.code
 
