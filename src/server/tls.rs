@@ -30,7 +30,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HANDSHAKE: u8 = 0x16;
 /// What somebody hears who does not speak TLS here.
 const PLAIN: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 56\r\n\
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 57\r\n\
 Connection: close\r\n\r\nThis rig speaks TLS on this port: use https:// or wss://\n";
 
 /// A connection, encrypted or not. Boxed: without TLS nobody pays for it.
