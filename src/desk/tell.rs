@@ -48,6 +48,7 @@ impl Desk {
             .any(|answer| answer.origin.echo.is_some());
         let is_on = self.fixed.switches.enable_session_broadcasting;
         let is_alone = !is_on || self.clients.keys().all(|id| *id == group.client);
+        let before = self.stream.end();
         for (change, by) in &group.changes {
             let past = Past {
                 change: Arc::clone(change),
@@ -66,6 +67,9 @@ impl Desk {
                 self.stream.push(broadcast, key);
             }
             self.history.push(past);
+        }
+        if let Some(sender) = self.clients.get_mut(&group.client) {
+            sender.outbox.knows_since(before);
         }
         for id in self.asleep.drain(..) {
             if let Some(client) = self.clients.get_mut(&id) {

@@ -155,6 +155,14 @@ impl<R> Outbox<R> {
         self.push(What::Latest(which, message));
     }
 
+    /// What was put into the stream since `before` is its own and no news to it; it has fallen behind
+    /// nobody but itself.
+    pub fn knows_since(&mut self, before: u64) {
+        if self.heard == before {
+            self.heard = self.end.get();
+        }
+    }
+
     /// The next reply is the snapshot that a lagging client was promised; behind it, it hears
     /// changes again.
     pub fn caught_up(&mut self) {
@@ -496,6 +504,23 @@ mod tests {
         rig.outbox.reply(text("snapshot"));
         rig.change("after", None);
         assert_eq!(rig.drain(), ["snapshot", "after"]);
+    }
+
+    #[test]
+    fn nobody_falls_behind_itself() {
+        let mut rig = Rig::new(100);
+        rig.change("another's", None);
+        assert_eq!(rig.drain(), ["another's"]);
+        for step in 0..1000 {
+            let before = rig.stream.end();
+            rig.change(&format!("mine {step}"), None);
+            rig.outbox.knows_since(before);
+            rig.outbox.reply(text("done"));
+        }
+        rig.change("another's again", None);
+        let heard = rig.drain();
+        assert_eq!(heard.len(), 1001);
+        assert_eq!(heard.last().unwrap(), "another's again");
     }
 
     #[test]
