@@ -4,12 +4,12 @@
 
 #[path = "common/emulation.rs"]
 mod emulation;
+#[path = "common/watch.rs"]
+mod watch;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::fs;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,53 +29,13 @@ use rigd::session::Role;
 use rigd_rt::report::METER_FRAMES;
 use rigd_rt::{Engine, Kind};
 use serde_json::{Value, json};
+use watch::{VIOLATIONS, WATCHED};
 
 const RATE: u32 = 48_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The thread that is watched; 0: none.
-static WATCHED: AtomicI32 = AtomicI32::new(0);
-static VIOLATIONS: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    static THREAD: Cell<i32> = const { Cell::new(0) };
-}
-
-struct Watching;
-
-fn look() {
-    let watched = WATCHED.load(Ordering::Relaxed);
-    if watched == 0 {
-        return;
-    }
-    let thread = THREAD.try_with(|thread| {
-        if thread.get() == 0 {
-            thread.set(rustix::thread::gettid().as_raw_nonzero().get());
-        }
-        thread.get()
-    });
-    if thread == Ok(watched) {
-        VIOLATIONS.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: everything is left to the system's allocator.
-unsafe impl GlobalAlloc for Watching {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        look();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        look();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Watching = Watching;
+static ALLOCATOR: watch::Watching = watch::Watching;
 
 /// Waits for something that another thread or process does.
 fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

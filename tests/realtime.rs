@@ -1,10 +1,11 @@
 //! The real audio thread of the `null` backend allocates nothing and frees nothing while 50 clients
 //! storm the desk and the log writes all of it. The allocator of this test program watches that thread.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "common/watch.rs"]
+mod watch;
+
 use std::fs;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rigd::backend::null::Null;
@@ -20,50 +21,10 @@ use rigd::run;
 use rigd::session::Role;
 use rigd_rt::Engine;
 use serde_json::json;
-
-/// The thread that is watched; 0: none.
-static WATCHED: AtomicI32 = AtomicI32::new(0);
-static VIOLATIONS: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    static THREAD: Cell<i32> = const { Cell::new(0) };
-}
-
-struct Watching;
-
-fn look() {
-    let watched = WATCHED.load(Ordering::Relaxed);
-    if watched == 0 {
-        return;
-    }
-    let thread = THREAD.try_with(|thread| {
-        if thread.get() == 0 {
-            thread.set(rustix::thread::gettid().as_raw_nonzero().get());
-        }
-        thread.get()
-    });
-    if thread == Ok(watched) {
-        VIOLATIONS.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: everything is left to the system's allocator.
-unsafe impl GlobalAlloc for Watching {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        look();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        look();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use watch::{VIOLATIONS, WATCHED};
 
 #[global_allocator]
-static ALLOCATOR: Watching = Watching;
+static ALLOCATOR: watch::Watching = watch::Watching;
 
 fn thread_named(name: &str) -> i32 {
     let deadline = Instant::now() + Duration::from_secs(10);

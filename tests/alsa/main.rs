@@ -8,6 +8,7 @@ mod peer;
 mod plugins;
 mod proofs;
 mod rig;
+#[path = "../common/watch.rs"]
 mod watch;
 
 #[global_allocator]
