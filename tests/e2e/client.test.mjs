@@ -72,12 +72,14 @@ test("a value is shown at once, and vanishes again when the rig refuses it", asy
 
 test("a drag sends the newest value, at a pace that the rig takes, and the last one always", async () => {
   const client = await join();
-  let sent = 0;
+  const [knob, fader] = [[], []];
   for (let step = 1; step <= 300; step += 1) {
-    client.setParameter("mic1", "r", "wet_dry", step / 300).then((reply) => (sent += reply !== null));
-    client.setTrack("mic1", "volume", step / 300);
+    knob.push(client.setParameter("mic1", "r", "wet_dry", step / 300));
+    fader.push(client.setTrack("mic1", "volume", step / 300));
     if (step % 3 === 0) await new Promise((go) => setTimeout(go, 5));
   }
+  const sent = (await Promise.all(knob)).filter((reply) => reply !== null).length;
+  await Promise.all(fader);
   await until(async () => (await rigs()) === 1, "the last value");
   await until(async () => (await probe.ask("state.get")).data.tracks[0].volume === 1, "of the fader too");
   assert.ok(sent < 100, `${sent} of 300`);
@@ -102,7 +104,7 @@ test("cut off and back: what was missed comes by resume, what waited is sent, no
   const client = await join(proxy.url);
   const start = (await probe.ask("state.get")).data.seq;
   for (let round = 0; round < 5; round += 1) {
-    client.setParameter("mic1", "r", "damping", 0.1 * round); // on its way when the line breaks, or not
+    const cutOff = client.setParameter("mic1", "r", "damping", 0.1 * round); // on its way when the line breaks, or not
     proxy.cut();
     await until(() => client.status.connection === "offline", "offline");
     const mine = client.setParameter("mic1", "r", "wet_dry", 0.5 + round / 100);
@@ -111,6 +113,7 @@ test("cut off and back: what was missed comes by resume, what waited is sent, no
       await probe.ask("plugin.parameter", { track_id: "mic1", plugin_id: "r", parameter_id: "room_size", value });
     }
     proxy.restore();
+    await cutOff;
     assert.equal((await mine).data.parameter_value, 0.5 + round / 100);
     assert.equal(await rigs(), 0.5 + round / 100);
     assert.equal(track(client).plugins[0].parameters.room_size, 0.3, "the other's");
