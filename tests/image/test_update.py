@@ -118,9 +118,12 @@ def test_a_strangers_update_is_refused(box, folder):
 
 def test_one_that_is_cut_off_does_no_harm(box, folder):
     path = send(box, bundle(folder, "v3"))
+
+    def written():
+        return int(box.run("awk '$3 == \"vda2\" {print $10}' /proc/diskstats"))
+
     box.run(f"systemd-run --no-block rigd update {path}")
-    box.wait(lambda: "rootfs.0" in box.run("rauc status --detailed 2>/dev/null; cat /run/rauc/* 2>/dev/null; ps ax") or True)
-    box.wait(lambda: int(box.run("awk '$3 == \"vda\" {print $10}' /proc/diskstats")) > 200_000)
+    box.wait(lambda: written() > 100_000)  # 50 MB of the slot
     box.off()
     again = vms.Vm(box.image, key=box.key)
     box.__dict__.update({**again.__dict__, "token": box.token})
