@@ -65,7 +65,7 @@ class Vm:
         self.seen = self.console.stat().st_size if self.console.exists() else 0
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-smp", "1", "-m", memory,
+            ["setpriv", "--pdeathsig", "KILL", "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-smp", "1", "-m", memory,
              "-accel", "tcg,thread=multi", "-display", "none", "-monitor", "none", "-bios", UBOOT,
              "-chardev", f"file,id=c,path={self.console},append=on", "-serial", "chardev:c",
              *blocks, "-device", f"virtio-blk-pci,drive={node},romfile=",
