@@ -1,8 +1,8 @@
 # U-Boot's part, the same on a Raspberry Pi and in the emulator: two slots, so many tries each. What it knows is
 # in one sector (LBA 64, so a write cannot tear), which RAUC reads and writes as BOOT_ORDER and BOOT_x_LEFT.
 setenv BOOT_ORDER "A B"; setenv BOOT_A_LEFT 3; setenv BOOT_B_LEFT 3
-if test "${devtype}" = mmc; then
-  # Farther apart than the board's own places, which are too near for this kernel.
+if test "${devtype}" != virtio; then
+  # A card or stick on a Pi. Farther apart than the board's own places, which are too near for this kernel.
   setenv buf 0x07f00000; setenv kernel 0x08000000; setenv ramdisk 0x0c000000
   setenv fdt ${fdt_addr}
 else
@@ -40,7 +40,7 @@ if load ${devtype} ${devnum}:${part} ${buf} /boot/cmdline.txt; then
   setexpr end ${buf} + ${filesize}; mw.b ${end} 0 1; setexpr.s line *${buf}
   setenv bootargs "${line} root=PARTUUID=72696764-0${part} rauc.slot=${slot}"
   # The console of the board comes last, so it is the one that systemd speaks on.
-  if test "${devtype}" = mmc; then setenv bootargs "${bootargs} console=tty1"; else setenv bootargs "${bootargs} console=ttyAMA0"; fi
+  if test "${devtype}" = virtio; then setenv bootargs "${bootargs} console=ttyAMA0"; else setenv bootargs "${bootargs} console=tty1"; fi
   if load ${devtype} ${devnum}:${part} ${kernel} /boot/vmlinuz; then
     if load ${devtype} ${devnum}:${part} ${ramdisk} /boot/initrd.img; then
       booti ${kernel} ${ramdisk}:${filesize} ${fdt}
