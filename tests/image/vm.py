@@ -61,7 +61,7 @@ class Vm:
             node = "logged"
         sound = []
         if wav:
-            sound = ["-audiodev", f"wav,id=a,path={wav},out.frequency=48000", "-device", "intel-hda", "-device", "hda-duplex,audiodev=a"]
+            sound = ["-audiodev", f"wav,id=a,path={wav},out.frequency=48000", "-device", "intel-hda", "-device", "hda-output,audiodev=a"]
         self.seen = self.console.stat().st_size if self.console.exists() else 0
         self.started = time.monotonic()
         self.process = subprocess.Popen(

@@ -19,7 +19,9 @@ CODE = "UPDA-TEUP-DATE"
 def bundle(folder, version, break_it=False, certificates=None):
     """A bundle of the root that was built, under another version."""
     path = folder / f"{version}.raucb"
-    root = folder / "root"
+    # Beside the root, since it is a copy by links.
+    root = vms.OUT / "root.changed"
+    shutil.rmtree(root, ignore_errors=True)
     subprocess.run(["cp", "-al", ROOT, root], check=True)
     changed = {"usr/lib/rig/version": version + "\n"}
     if break_it:
