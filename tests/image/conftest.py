@@ -1,11 +1,14 @@
 """Fixtures: cards, and boxes that are switched on."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 import vm as vms
 
+# A box that is emulated answers slowly.
+os.environ.setdefault("PATIENCE", "240")
 sys.path.insert(0, str(vms.ROOT / "tests/e2e"))
 
 

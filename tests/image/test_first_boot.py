@@ -35,7 +35,7 @@ def host(box):
     request = urllib.request.Request(
         f"http://127.0.0.1:{box.ports[80]}/api/pair", body, {"Content-Type": "application/json", "Host": "stage.local"}
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=240) as answer:
         given = json.loads(answer.read())
     assert given["role"] == "host"
     client = Client(
@@ -50,7 +50,7 @@ def test_the_code_of_rig_txt_makes_the_first_host_once(box, host):
     body = json.dumps({"code": CODE, "user_id": "eve"}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{box.ports[8000]}/api/pair", body, {"Content-Type": "application/json"})
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=60)
+        urllib.request.urlopen(request, timeout=240)
     assert refused.value.code == 401
 
 

@@ -21,7 +21,7 @@ def enter(box, user):
     body = json.dumps({"code": CODE, "user_id": user}).encode()
     url = f"http://127.0.0.1:{box.ports[8000]}/api/pair"
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=240) as answer:
         token = json.loads(answer.read())["token"]
     headers = {"Authorization": f"Bearer {token}"}
     return Client(f"ws://127.0.0.1:{box.ports[8000]}/ws", additional_headers=headers), token

@@ -56,7 +56,7 @@ def box(folder, key, switch_on):
     body = json.dumps({"code": CODE, "user_id": "ana"}).encode()
     url = f"http://127.0.0.1:{box.ports[8000]}/api/pair"
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=240) as answer:
         box.token = json.loads(answer.read())["token"]
     host = person(box)
     host.ask("track.update", {"track_id": "music", "volume": 0.25}, requires_ack=True)

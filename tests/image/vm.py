@@ -66,7 +66,8 @@ class Vm:
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-smp", "1", "-m", memory,
-             "-accel", "tcg,thread=multi", "-display", "none", "-monitor", "none", "-bios", UBOOT,
+             # Its clock goes by instructions: on a busy machine it is slow, and never late.
+             "-icount", "shift=0,sleep=on", "-display", "none", "-monitor", "none", "-bios", UBOOT,
              "-chardev", f"file,id=c,path={self.console},append=on", "-serial", "chardev:c",
              *blocks, "-device", f"virtio-blk-pci,drive={node},romfile=",
              "-netdev", f"user,id=n{forwards}", "-device", "virtio-net-pci,netdev=n,romfile=",
@@ -101,7 +102,7 @@ class Vm:
         """(status, body), or None while nobody answers."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.ports[port]}{path}", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -120,7 +121,7 @@ class Vm:
     def run(self, command, check=True, timeout=300):
         """Runs a command on the box, by SSH."""
         ssh = ["ssh", "-q", "-i", self.key, "-p", str(self.ports[22]), "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
-               "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=60", "root@127.0.0.1", command]  # fmt: skip
+               "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=200", "root@127.0.0.1", command]  # fmt: skip
         done = subprocess.run(ssh, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
         assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout if check else done
