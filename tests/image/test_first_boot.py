@@ -21,7 +21,9 @@ def box(tmp_path_factory, key, switch_on):
     vms.put(image, "rig.txt", f"\ufeff# mine\r\nname = Stage \r\nclaim_code={CODE}\r\nwifi_name=Käfer;1\r\nwifi_password=a\\b c=d12\r\n")
     vms.put(image, "ssh-key.pub", public.replace("\n", "\r\n"))
     # An emulated card cannot be served in time with small blocks.
-    vms.put(image, "rigd.toml", 'preset = "karaoke"\n[audio]\nblock_frames = 1024\n[alsa]\nperiods = 8\n')
+    vms.put(image, "rigd.toml", 'preset = "karaoke"\n[audio]\nblock_frames = 1024\n[alsa]\nperiods = 8\n'
+        # A card of this kind is mute until somebody says otherwise.
+        '[mixer]\nset = ["Master = 100%", "Master = on"]\n')
     box = switch_on(image, wav=folder / "card.wav")
     box.wav = folder / "card.wav"
     box.healthy_s = box.wait_healthy()
