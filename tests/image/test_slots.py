@@ -16,7 +16,7 @@ ROOT = vms.OUT / "root"
 CODE = "UPDA-TEUP-DATE"
 
 
-def bundle(folder, version, break_it=False, certificates=None):
+def bundle(folder, version, break_it=False):
     """A bundle of the root that was built, under another version."""
     path = folder / f"{version}.raucb"
     # Beside the root, since it is a copy by links.
@@ -30,10 +30,9 @@ def bundle(folder, version, break_it=False, certificates=None):
         (root / name).unlink()
         (root / name).write_text(text)
         (root / name).chmod(0o755)
-    env = {**os.environ, **({"CERTIFICATES": str(certificates)} if certificates else {})}
     slot = folder / "slot.ext4"
     subprocess.run([MAKE / "slot", root, slot], check=True)
-    subprocess.run([MAKE / "bundle", slot, version, path], check=True, env=env)
+    subprocess.run([MAKE / "bundle", slot, version, path], check=True)
     shutil.rmtree(root)
     slot.unlink()
     return path
@@ -94,7 +93,7 @@ def restart(box):
 def test_a_good_update_stays_and_state_with_it(box, folder):
     before = slots(box)
     path = send(box, bundle(folder, "v2"))
-    print(box.run(f"time rigd update {path}; rm {path}", timeout=1800))
+    print(box.run(f"rigd update {path}; done=$?; rm {path}; exit $done", timeout=1800))
     said = restart(box)
     assert box.wait_said(r"rig: (\S+) is (good|not healthy)", after=said).groups() == ("v2", "good")
     after = slots(box)
@@ -110,7 +109,11 @@ def test_a_strangers_update_is_refused(box, folder):
     strange = folder / "stranger"
     subprocess.run([MAKE / "certificates", strange], check=True)
     before = slots(box)
-    path = send(box, bundle(folder, "v9", certificates=strange))
+    slot = folder / "slot.ext4"
+    slot.write_bytes(bytes(1 << 20))  # what it holds is not looked at
+    env = {**os.environ, "CERTIFICATES": str(strange)}
+    subprocess.run([MAKE / "bundle", slot, "v9", folder / "v9.raucb"], check=True, env=env)
+    path = send(box, folder / "v9.raucb")
     refused = box.run(f"rigd update {path}", check=False, timeout=600)
     box.run(f"rm {path}")
     assert refused.returncode == 1, refused.stdout
@@ -136,7 +139,7 @@ def test_one_that_is_cut_off_does_no_harm(box, folder):
 
 def test_a_broken_one_goes_back_by_itself(box, folder):
     path = send(box, bundle(folder, "v4", break_it=True))
-    box.run(f"rigd update {path}; rm -f /var/tmp/*.raucb", timeout=1800)
+    box.run(f"rigd update {path}", timeout=1800)
     said = restart(box)
     assert box.wait_said(r"rig: (\S+) is (good|not healthy)", after=said).groups() == ("v4", "not healthy")
     said = len(box.said())
