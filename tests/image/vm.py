@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -13,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "target/image"
 UBOOT = "/usr/lib/u-boot/qemu_arm64/u-boot.bin"
 BOOT_AT = 8192 * 512
+# Nobody listens there.
+NOTHING = 9
 # An emulated box on a busy machine takes minutes for what a Pi does in seconds.
 PATIENCE = 600
 
@@ -50,7 +53,7 @@ class Vm:
     def __init__(self, image, *, key=None, wav=None, writes=None, memory="1G"):
         self.image, self.key = Path(image), key
         self.console = self.image.with_suffix(".console")
-        self.ports = {inside: free_port() for inside in (8000, 80, 22)}
+        self.ports = {inside: free_port() for inside in (8000, 80, 22, NOTHING)}
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{out}-:{into}" for into, out in self.ports.items())
         drive = f"driver=raw,node-name=card,file.driver=file,file.filename={self.image},file.cache.direct=off"
         blocks = ["-blockdev", drive]
@@ -74,6 +77,17 @@ class Vm:
              "-device", "i6300esb", "-watchdog-action", "reset", *sound],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+
+        threading.Thread(target=self._nudge, daemon=True).start()
+
+    def _nudge(self):
+        """The emulator, with its clock by instructions, stands still at times until something comes from outside."""
+        while self.process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.ports[NOTHING]), 1).close()
+            except OSError:
+                pass
+            time.sleep(1)
 
     def said(self):
         """What came on the console since it was switched on."""
