@@ -145,7 +145,13 @@ pub fn start(vital: Arc<Vital>) -> io::Result<()> {
 }
 
 fn watch(vital: &Vital) {
-    let is_asked_for = sd_notify::watchdog_enabled().is_some();
+    let patience = sd_notify::watchdog_enabled();
+    let is_asked_for = patience.is_some();
+    if let Some(patience) = patience {
+        // Before rigd began anew it may have asked for more.
+        let micros = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);
+        super::tell(NotifyState::WatchdogUsec(micros));
+    }
     let mut judge = Judge::new(Instant::now());
     let mut told = None;
     loop {

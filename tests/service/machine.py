@@ -2,6 +2,7 @@
 network is this machine's."""
 
 import ctypes
+import hashlib
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 
 PATIENCE = 60.0
 # What the root has besides rigd. It is made once and kept beside the builds.
-PACKAGES = "systemd,systemd-sysv,dbus,udev,libjack-jackd2-0,jackd2"
+PACKAGES = "systemd,systemd-sysv,dbus,udev,polkitd,libjack-jackd2-0,jackd2"
 SUITE = "bookworm"
 
 
@@ -30,7 +31,7 @@ def missing():
 
 def base(target):
     """The root as a tar file; downloaded the first time."""
-    tar = target / "service" / f"{SUITE}.tar"
+    tar = target / "service" / f"{SUITE}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]}.tar"
     if not tar.exists():
         tar.parent.mkdir(parents=True, exist_ok=True)
         half = tar.with_suffix(".half.tar")
