@@ -110,11 +110,18 @@ class Machine:
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             )  # fmt: skip
 
+        self._has_booted(None)
+
+    def has_rebooted(self):
+        """Waits until the container has another first process, and that is done."""
+        self._has_booted(self.init)
+
+    def _has_booted(self, before):
         def child():
             assert self.process.poll() is None, self.console.read_text()
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
             # nspawn's own helpers come and go before.
-            return next((child for child in children if self._is_init(child)), None)
+            return next((child for child in children if int(child) != before and self._is_init(child)), None)
 
         self.init = int(wait_until(child, "the container's first process"))
 
