@@ -17,6 +17,8 @@ PATIENCE = 60.0
 # What the root has besides rigd. It is made once and kept beside the builds.
 PACKAGES = "systemd,systemd-sysv,dbus,udev,polkitd,libjack-jackd2-0,jackd2"
 SUITE = "bookworm"
+# How nspawn ends when the machine in it reboots and somebody else is to boot it (--keep-unit).
+REBOOTS = 133
 
 
 def missing():
@@ -110,18 +112,11 @@ class Machine:
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             )  # fmt: skip
 
-        self._has_booted(None)
-
-    def has_rebooted(self):
-        """Waits until the container has another first process, and that is done."""
-        self._has_booted(self.init)
-
-    def _has_booted(self, before):
         def child():
             assert self.process.poll() is None, self.console.read_text()
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
             # nspawn's own helpers come and go before.
-            return next((child for child in children if int(child) != before and self._is_init(child)), None)
+            return next((child for child in children if self._is_init(child)), None)
 
         self.init = int(wait_until(child, "the container's first process"))
 
@@ -129,6 +124,14 @@ class Machine:
             return self.run("systemctl", "is-system-running", check=False) in ("running", "degraded")
 
         wait_until(state, "the container has booted")
+
+    def ends(self):
+        """Waits until it has ended by itself; whether it wants to be booted again."""
+        wait_until(lambda: self.process.poll() is not None, "the machine has ended")
+        code = self.process.returncode
+        assert code in (0, REBOOTS), self.console.read_text()[-2000:]
+        self.process = self.init = None
+        return code == REBOOTS
 
     @staticmethod
     def _is_init(pid):
