@@ -5,9 +5,10 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { faults, launch, phone, skip } from "./phone.mjs";
+import { artefacts, faults, launch, phone, skip } from "./phone.mjs";
 import { Probe, startRig, until } from "./rig.mjs";
 
 let rig;
@@ -16,13 +17,12 @@ let browser;
 let ana;
 let backup;
 
-const plugins = async () => {
-  const probe = await Probe.open(`ws://${address}/ws`).catch(() => null);
-  if (!probe) return null;
-  const { data } = await probe.ask("state.get").catch(() => ({}));
-  probe.close();
-  return data && { epoch: data.epoch, ids: data.tracks[0].plugins.map(({ plugin_id }) => plugin_id) };
-};
+/** What the rig is, or null while it begins anew. */
+async function plugins() {
+  const response = await fetch(`http://${address}/api/state`).catch(() => null);
+  const state = await response?.json().catch(() => null);
+  return state && { epoch: state.epoch, ids: state.tracks[0].plugins.map(({ plugin_id }) => plugin_id) };
+}
 
 async function add(plugin_id) {
   const probe = await Probe.open(`ws://${address}/ws`);
@@ -57,6 +57,7 @@ after(async () => {
 test("a backup is downloaded under a name of its own", { skip }, async () => {
   await add("before");
   await openBox(ana);
+  await ana.page.screenshot({ path: join(artefacts, "device.png") });
   const coming = ana.page.waitForEvent("download");
   await ana.by("device-backup").tap();
   const download = await coming;
