@@ -268,6 +268,10 @@ fn put_on_record(desk: &mut Desk, done: Option<Done>) {
             });
             desk.record_device("device.restore", details, &Arc::new(plan.by.into()), now);
         }
+        Some(Done::Failed(plan, reason)) => {
+            let details = serde_json::json!({ "made": plan.made, "failed": reason });
+            desk.record_device("device.restore", details, &Arc::new(plan.by.into()), now);
+        }
         Some(Done::Reset) => {
             let details = serde_json::json!({ "in_effect": true });
             desk.record_device("device.reset", details, &Arc::new(By::rig()), now);

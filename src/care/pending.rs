@@ -83,6 +83,8 @@ pub enum Done {
     Restored(Plan),
     /// The folder is as new.
     Reset,
+    /// What was accepted could not be done, and why.
+    Failed(Plan, String),
 }
 
 /// How a restore failed.
@@ -155,7 +157,7 @@ pub fn finish(folder: &Path) -> Option<Done> {
         }
         Err(Fault::Nothing(reason)) => {
             log::error!("the backup was not restored, nothing is changed: {reason}");
-            None
+            Some(Done::Failed(plan, reason))
         }
         Err(Fault::Part(reason)) => {
             log::error!("the backup is restored in part only, the next start goes on: {reason}");

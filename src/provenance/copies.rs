@@ -59,11 +59,7 @@ pub fn prepare(new: &Path, old: &Path, before: &Path) -> Result<bool, String> {
     let mut is_there = old.exists();
     if is_there {
         match into_one_file(old) {
-            Ok(mark) => {
-                raise_mark(new, mark).map_err(|error| error.to_string())?;
-                let _ = fs::remove_file(before);
-                fs::hard_link(old, before).map_err(text)?;
-            }
+            Ok(mark) => raise_mark(new, mark).map_err(|error| error.to_string())?,
             Err(Unusable::Corrupt(_)) => {
                 database::set_aside(old).map_err(text)?;
                 is_there = false;
@@ -72,6 +68,10 @@ pub fn prepare(new: &Path, old: &Path, before: &Path) -> Result<bool, String> {
         }
     }
     into_one_file(new).map_err(|error| error.to_string())?;
+    if is_there {
+        let _ = fs::remove_file(before);
+        fs::hard_link(old, before).map_err(text)?;
+    }
     Ok(is_there)
 }
 

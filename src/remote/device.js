@@ -1,5 +1,6 @@
 // What a host does to the box itself: files out and in, factory reset, reboot, power-off. What cannot be
-// undone is asked about first.
+// undone is asked about first. All of it goes by HTTP: the WebSocket's client says again what was not
+// answered, and nobody wants a box that reboots twice.
 
 import { mayDo } from "./rights.js";
 
@@ -7,7 +8,7 @@ const SURE = {
   restore: "Everything that the rig is now gives way to what the backup holds. The sound stops for a moment.",
   reset: "Tracks, presets, the log, people and their roles are deleted for good. Who is to come in again needs a new code.",
   reboot: "The sound stops, and everybody is away until the box is back.",
-  power_off: "The sound stops, and somebody has to go to the box to switch it on again.",
+  "power-off": "The sound stops, and somebody has to go to the box to switch it on again.",
 };
 
 export class Device {
@@ -16,16 +17,16 @@ export class Device {
   #sure = document.querySelector(".sure");
   #isHost = false;
 
-  /** `actions`: ask(type, data), fetch(path, options), tell(sentence). */
+  /** `actions`: fetch(path, options), tell(sentence). */
   constructor(actions) {
     this.#actions = actions;
     const on = (selector, act) => this.#find(selector).addEventListener("click", act);
-    on(".backup", () => this.#download(`backup?secrets=${this.#find(".keys").checked}`));
-    on(".support", () => this.#download("support"));
+    on(".backup", () => this.#download(`/backup?secrets=${this.#find(".keys").checked}`));
+    on(".support", () => this.#download("/support"));
     on(".restore", () => this.#find(".file").click());
     on(".reset", () => this.#do("reset", "Delete everything", { factory: true }));
     on(".reboot", () => this.#do("reboot", "Reboot"));
-    on(".power-off", () => this.#do("power_off", "Switch off"));
+    on(".power-off", () => this.#do("power-off", "Switch off"));
     this.#find(".file").addEventListener("change", () => this.#restore());
     document.querySelector(".device").addEventListener("toggle", (event) => event.target.open && this.#look());
   }
@@ -39,12 +40,14 @@ export class Device {
   }
 
   async #look() {
-    const data = (await this.#actions.ask("device.get"))?.data;
+    const data = await (await this.#fetch(""))?.json();
     if (data) this.#find(".power").hidden = !data.allow_power;
   }
 
   async #do(what, word, data = {}) {
-    if (await this.#isSure(what, word)) await this.#actions.ask(`device.${what}`, data);
+    if (!(await this.#isSure(what, word))) return;
+    const headers = { "Content-Type": "application/json" };
+    await this.#fetch(`/${what}`, { method: "POST", headers, body: JSON.stringify(data) });
   }
 
   #isSure(what, word) {
@@ -73,7 +76,7 @@ export class Device {
     const [file] = chooser.files;
     chooser.value = "";
     if (!file || !(await this.#isSure("restore", "Restore"))) return;
-    const path = `restore?secrets=${this.#find(".keys").checked}`;
+    const path = `/restore?secrets=${this.#find(".keys").checked}`;
     const response = await this.#fetch(path, {
       method: "POST",
       headers: { "Content-Type": "application/x-tar" },
@@ -87,7 +90,7 @@ export class Device {
   async #fetch(path, options) {
     this.#find(".files").disabled = true;
     try {
-      const response = await this.#actions.fetch(`/api/device/${path}`, options);
+      const response = await this.#actions.fetch(`/api/device${path}`, options);
       if (response.ok) return response;
       this.#actions.tell((await response.json()).error);
     } catch {

@@ -62,7 +62,6 @@ const people = new People({
 });
 
 const device = new Device({
-  ask,
   fetch: (path, options = {}) => {
     const proof = token ? { Authorization: `Bearer ${token}` } : {};
     return fetch(path, { ...options, headers: { ...options.headers, ...proof } });
