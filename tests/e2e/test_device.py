@@ -4,15 +4,18 @@ WebSocket). logind is not asked here: a `busctl` of the test's own takes the cal
 import http.client
 import json
 import os
+import random
 import socket
 import stat
 import tarfile
+import time
 
 import pytest
 
 from rig import PATIENCE
 from test_care import entry, keep, names, remade
 
+KILLS = int(os.environ.get("RIGD_TEST_KILLS", "8"))
 TAR = {"Content-Type": "application/x-tar"}
 FILES = [("GET", "backup"), ("GET", "support"), ("POST", "restore")]
 CALLS = [("POST", "reset", {"factory": True}), ("POST", "reboot", {}), ("POST", "power-off", {})]
@@ -341,6 +344,38 @@ def test_a_restore_that_was_accepted_is_finished_at_the_next_start(start, tmp_pa
     (event,) = box.events(again, "device.restore")
     assert event["user_id"] == "ana" and event["address"] == "10.0.0.9"
     assert not ready.exists()
+
+
+def test_whenever_it_is_killed_it_is_all_of_the_backup_or_nothing(start, tmp_path):
+    """State and settings belong together: of now, or of then."""
+    state, chance = tmp_path / "box", random.Random(20261121)
+    state.mkdir()
+    (state / "rigd.toml").write_text('agent_id = "then"\n')
+    rig = start("--state-dir", state)
+    keep(rig.client(), "then")
+    status, _, data = rig.http("/api/device/backup")
+    assert status == 200
+    seen = set()
+    for _ in range(KILLS):
+        client = rig.client()
+        if not client.plugin("now"):
+            keep(client, "now")
+        (state / "rigd.toml").write_text('agent_id = "now"\n')
+        connection = http.client.HTTPConnection("127.0.0.1", rig.port, timeout=PATIENCE)
+        connection.request("POST", "/api/device/restore", data, TAR)
+        time.sleep(chance.uniform(0, 0.5))
+        rig.process.kill()
+        rig.process.wait()
+        connection.close()
+        killed, rig = rig, start("--state-dir", state)
+        killed.process.returncode = 0  # as it should be
+        client = rig.client()
+        is_now, settings = bool(client.plugin("now")), (state / "rigd.toml").read_text()
+        assert client.plugin("then") and settings == f'agent_id = "{"now" if is_now else "then"}"\n', (is_now, settings)
+        assert client.ask("daid.verify")["data"]["valid"]
+        assert not [name for name in os.listdir(state) if name == "restore.ready"]
+        seen.add(is_now)
+    assert seen == {True, False}, "both were seen"
 
 
 def test_a_restore_that_fails_after_all_leaves_everything_and_says_so(start, tmp_path):
