@@ -15,7 +15,6 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -24,7 +23,6 @@ use std::time::{Duration, Instant};
 
 use rigd_rt::Engine;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
@@ -46,6 +44,7 @@ use crate::ring::rings;
 use crate::server::tls::Tls;
 use crate::server::{self, Shared};
 use crate::session::{By, Door, Role};
+use crate::signals::{Asked, Signals, begin_anew};
 use crate::systemd::{
     self,
     status::StatusLine,
@@ -239,23 +238,6 @@ pub fn serve(
         return Err(begin_anew());
     }
     ended
-}
-
-/// The same program once more, in this process's place: whoever watches over it need not do anything.
-/// Comes back only when that cannot be.
-fn begin_anew() -> Failure {
-    let error = match std::env::current_exe() {
-        Ok(program) => {
-            let mut arguments = std::env::args_os();
-            let name = arguments.next().unwrap_or_default();
-            let mut again = std::process::Command::new(program);
-            again.arg0(name).args(arguments).exec()
-        }
-        Err(error) => error,
-    };
-    Failure::failed(format!(
-        "rigd has ended and cannot begin anew by itself ({error}): start it."
-    ))
 }
 
 /// What was taken to its end at the start, in the log that is there now.
@@ -623,69 +605,6 @@ impl Reload<'_> {
             }
             Err(_) => log::warn!("the backend takes its time; rigd does not wait for it"),
         }
-    }
-}
-
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    /// SIGTERM, SIGINT.
-    End,
-    /// SIGHUP.
-    Reload,
-    /// A host, by what cannot be done while rigd runs.
-    BeginAnew,
-}
-
-/// SIGTERM, SIGINT and SIGHUP, caught from the moment this is made.
-struct Signals {
-    runtime: tokio::runtime::Runtime,
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn catch() -> Result<Signals, Failure> {
-        let failed = |error| Failure::failed(format!("Signals cannot be caught: {error}."));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()
-            .map_err(failed)?;
-        let inside = runtime.enter();
-        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let hangup = signal(SignalKind::hangup()).map_err(failed)?;
-        drop(inside);
-        Ok(Signals {
-            runtime,
-            terminate,
-            interrupt,
-            hangup,
-        })
-    }
-
-    /// Whether a signal to end has come meanwhile.
-    fn is_told_to_end(&mut self) -> bool {
-        self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                _ = self.terminate.recv() => true,
-                _ = self.interrupt.recv() => true,
-                () = std::future::ready(()) => false,
-            }
-        })
-    }
-
-    fn wait(&mut self, caretaker: &Caretaker) -> Asked {
-        self.runtime.block_on(async {
-            tokio::select! {
-                () = caretaker.is_to_begin_anew() => Asked::BeginAnew,
-                _ = self.terminate.recv() => Asked::End,
-                _ = self.interrupt.recv() => Asked::End,
-                _ = self.hangup.recv() => Asked::Reload,
-            }
-        })
     }
 }
 
