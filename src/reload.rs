@@ -2,7 +2,7 @@
 //!
 //! | takes | settings |
 //! |---|---|
-//! | nothing: it holds at once, without a gap | `allowed_origins`, `[limits]` (`message_bytes` and `backlog_messages` for connections to come), `load_max`, `shed_load` |
+//! | nothing: it holds at once, without a gap | `allowed_origins`, `[device]`, `[limits]` (`message_bytes` and `backlog_messages` for connections to come), `load_max`, `shed_load` |
 //! | the sound stops and comes up again | `[audio]` but `delay_pool_mb`, `[jack]`, `[alsa]`, `[mixer]`, `realtime.priority`, `realtime.cpus` |
 //! | a restart | everything else |
 
@@ -32,9 +32,9 @@ pub struct Plan {
 
 fn takes(section: &str, key: &str) -> Takes {
     match (section, key) {
-        ("", "allowed_origins") | ("limits", _) | ("realtime", "load_max" | "shed_load") => {
-            Takes::Nothing
-        }
+        ("", "allowed_origins")
+        | ("device" | "limits", _)
+        | ("realtime", "load_max" | "shed_load") => Takes::Nothing,
         ("audio", "delay_pool_mb") => Takes::Restart,
         ("audio" | "jack" | "alsa" | "mixer", _) | ("realtime", "priority" | "cpus") => {
             Takes::Sound
