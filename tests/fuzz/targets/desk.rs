@@ -46,8 +46,10 @@ fuzz_target!(|bytes: &[u8]| {
         };
         let who = usize::from(first & 1);
         match std::str::from_utf8(message) {
-            Ok(text) => bench.desk.receive(people[who].0, text, bench.now),
-            Err(_) => bench.desk.receive_binary(people[who].0),
+            Ok(text) => {
+                bench.desk.receive(people[who].0, text, bench.now);
+            }
+            Err(_) => bench.desk.receive_binary(people[who].0, message.len()),
         }
         if first & 2 != 0 {
             bench.run_engine();

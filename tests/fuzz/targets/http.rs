@@ -42,7 +42,7 @@ impl Rig {
         };
         let desk = Rc::new(RefCell::new(Bench::new(generous()).desk));
         let tasks = LocalSet::new();
-        tasks.spawn_local(listen(listener, Shared::new(desk, settings)));
+        tasks.spawn_local(listen(listener, Shared::new(desk, settings, None)));
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
