@@ -32,9 +32,9 @@ pub struct Plan {
 
 fn takes(section: &str, key: &str) -> Takes {
     match (section, key) {
-        ("", "allowed_origins" | "allow_anonymous") | ("limits", _) | ("realtime", "load_max" | "shed_load") => {
-            Takes::Nothing
-        }
+        ("", "allowed_origins" | "allow_anonymous")
+        | ("limits", _)
+        | ("realtime", "load_max" | "shed_load") => Takes::Nothing,
         ("audio", "delay_pool_mb") => Takes::Restart,
         ("audio" | "jack" | "alsa" | "mixer", _) | ("realtime", "priority" | "cpus") => {
             Takes::Sound

@@ -86,7 +86,11 @@ mod tests {
                 let Message::Frame(frame) = piece else {
                     panic!("{piece} is no piece");
                 };
-                let opcode = if number == 0 { Data::Text } else { Data::Continue };
+                let opcode = if number == 0 {
+                    Data::Text
+                } else {
+                    Data::Continue
+                };
                 assert_eq!(frame.header().opcode, OpCode::Data(opcode));
                 assert_eq!(frame.header().is_final, number == last);
                 assert!(frame.payload().len() <= PIECE_BYTES);
