@@ -87,7 +87,8 @@ fuzz_target!(|bytes: &[u8]| {
                 rest.len()
             );
             let answer = rig.send(&head, rest);
-            assert!(answer.starts_with(b"HTTP/1.1 4"), "a made-up code is refused");
+            // Who ends its half of the connection may be answered, or not any more; let in it never is.
+            assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "a made-up code is refused");
         }
         _ => {
             let answer = rig.send(UPGRADE, rest);
