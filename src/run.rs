@@ -476,6 +476,7 @@ async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
         link.status
             .tell(now, || shared.desk.borrow().status_line(now));
         match wake {
+            Wake::Soon => tokio::task::yield_now().await,
             Wake::Often => ticker.wait(LOOK_EVERY).await?,
             Wake::At(time) => {
                 tokio::select! {

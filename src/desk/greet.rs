@@ -387,14 +387,16 @@ impl Client {
     }
 
     fn note_claims(&mut self, user_id: Option<String>, session_id: Option<String>) {
-        let said = |claim: Option<String>, by_auth: &Option<String>, otherwise: &str| {
-            claim
-                .or_else(|| by_auth.clone())
-                .unwrap_or_else(|| otherwise.to_owned())
-        };
+        let by_auth = self.auth_user_id.as_deref();
+        let user_id = user_id.as_deref().or(by_auth).unwrap_or(LEGACY.0);
+        let by_auth = self.auth_session_id.as_deref();
+        let session_id = session_id.as_deref().or(by_auth).unwrap_or(LEGACY.1);
+        if self.by.user_id == user_id && self.by.session_id == session_id {
+            return;
+        }
         let by = By {
-            user_id: said(user_id, &self.auth_user_id, LEGACY.0),
-            session_id: said(session_id, &self.auth_session_id, LEGACY.1),
+            user_id: user_id.to_owned(),
+            session_id: session_id.to_owned(),
             role: self.by.role,
             verified: self.by.verified,
             address: Arc::clone(&self.by.address),

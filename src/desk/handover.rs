@@ -29,6 +29,8 @@ pub struct InFlight {
     pub at: Timestamp,
     /// What follows.
     pub waiting: Waiting,
+    /// There was nothing to wait for but what came before it.
+    was_applied: bool,
 }
 
 /// See the module.
@@ -36,7 +38,10 @@ pub struct InFlight {
 pub struct Handover {
     ends: Option<ControlEnds>,
     group: u64,
+    /// The newest group that the engine has applied.
     applied: u64,
+    /// Groups that it has applied since the oldest answer began to wait, each with its frame.
+    reported: VecDeque<(u64, u64)>,
     /// Did not fit into the ring.
     held: Vec<Command>,
     /// Number of the newest change that was handed over.
@@ -86,6 +91,7 @@ impl Handover {
             since: now,
             at: Timestamp::now(),
             waiting,
+            was_applied: self.group <= self.applied,
         });
     }
 
@@ -118,8 +124,18 @@ impl Handover {
     /// What the engine says next.
     pub fn next_report(&mut self) -> Option<Report> {
         let report = self.ends.as_mut()?.reports.next()?;
-        if let Report::Applied { group, .. } = report {
+        if let Report::Applied { group, frame } = report {
             self.applied = group;
+            let oldest = self
+                .in_flight
+                .front()
+                .map_or(u64::MAX, |waiting| waiting.group);
+            while self
+                .reported
+                .pop_front_if(|(group, _)| *group < oldest)
+                .is_some()
+            {}
+            self.reported.push_back((group, frame));
         }
         Some(report)
     }
@@ -131,15 +147,28 @@ impl Handover {
         Some((seq, commands))
     }
 
-    /// The newest group that is applied.
-    pub fn applied(&self) -> u64 {
-        self.applied
+    /// Takes the oldest answer that waits for nothing more, and the frame since which what it answers is
+    /// heard: `now` if it only had to wait for its turn.
+    pub fn take_applied(&mut self, now: u64) -> Option<(InFlight, u64)> {
+        let applied = self.applied;
+        let answer = self
+            .in_flight
+            .pop_front_if(|waiting| waiting.group <= applied)?;
+        let report = self
+            .reported
+            .iter()
+            .find(|(group, _)| *group >= answer.group);
+        let frame = match report {
+            Some((_, frame)) if !answer.was_applied => *frame,
+            _ => now,
+        };
+        Some((answer, frame))
     }
 
-    /// Takes the oldest answer that waits for `group` or an earlier one.
-    pub fn take_applied(&mut self, group: u64) -> Option<InFlight> {
-        self.in_flight
-            .pop_front_if(|waiting| waiting.group <= group)
+    /// Whether [`Handover::take_applied`] has something to give.
+    pub fn owes(&self) -> bool {
+        let oldest = self.in_flight.front();
+        oldest.is_some_and(|waiting| waiting.group <= self.applied)
     }
 
     /// Takes the oldest answer if it has waited since `before`.

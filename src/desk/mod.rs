@@ -101,6 +101,8 @@ const IDLE_LOOK_EVERY: Duration = Duration::from_millis(20);
 /// When [`Desk::tick`] wants to be called next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Wake {
+    /// When everybody else had a turn: there is more to answer.
+    Soon,
     /// Every [`LOOK_EVERY`]: the engine owes an answer.
     Often,
     /// Then, or when something is received.
@@ -207,6 +209,8 @@ impl Desk {
 
     /// Keeps what has happened so far; nothing is on record from now on.
     pub fn finish_log(&mut self) {
+        self.read_reports(Instant::now());
+        self.settle_what_is_applied(Instant::now());
         let now = self.started.elapsed();
         if let Some(log) = self.log.take() {
             log.finish(now, self.telemetry.frame());
@@ -322,6 +326,7 @@ impl Desk {
     /// Lets everything move that waits for time or engine; says when to come again.
     pub fn tick(&mut self, now: Instant) -> Wake {
         self.read_reports(now);
+        self.settle_some(now);
         self.keep_snapshot(now);
         self.handover.send_waiting();
         self.flush_due(now);
@@ -335,6 +340,9 @@ impl Desk {
         }
         self.acknowledge(now);
         self.read_log();
+        if self.handover.owes() {
+            return Wake::Soon;
+        }
         if self.handover.is_waiting() {
             return Wake::Often;
         }
@@ -415,11 +423,9 @@ impl Desk {
                 self.telemetry.alive_at(now);
             }
             match report {
-                Report::Applied { group, frame } => {
-                    // Groups that share a frame may share a report: the last one counts.
-                    applied = Some((group, frame));
+                Report::Applied { frame, .. } => {
+                    applied = Some(frame);
                     self.journal(frame, now);
-                    self.settle_applied(group, frame, now);
                 }
                 Report::SlotFreed { slot } => self.state.slot_freed(slot),
                 Report::TrackFreed { track } => self.state.track_freed(track),
@@ -442,7 +448,7 @@ impl Desk {
                 }
             }
         }
-        if let Some((_, frame)) = applied {
+        if let Some(frame) = applied {
             self.telemetry.at_frame(frame);
         }
     }

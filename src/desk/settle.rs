@@ -24,6 +24,8 @@ use crate::sync::Key;
 
 /// How long an answer waits for an engine that does not move.
 const ENGINE_PATIENCE: Duration = Duration::from_millis(60);
+/// Answers that are made before those who get them have their turn.
+const SETTLED_AT_ONCE: usize = 64;
 /// Acks that wait for the disk.
 const ACKS_MAX: usize = 16_384;
 /// Views of one plugin come at most this often.
@@ -233,16 +235,22 @@ impl Fields for Option<Map<String, Value>> {
 }
 
 impl Desk {
-    /// Everything up to `group` is in effect since `frame`.
-    pub(super) fn settle_applied(&mut self, group: u64, frame: u64, now: Instant) {
-        while let Some(settled) = self.handover.take_applied(group) {
+    /// Settles some of what waits for nothing more. The rest comes with the next tick: meanwhile these
+    /// answers leave.
+    pub(super) fn settle_some(&mut self, now: Instant) {
+        for _ in 0..SETTLED_AT_ONCE {
+            let Some((settled, frame)) = self.handover.take_applied(self.telemetry.frame()) else {
+                return;
+            };
             self.settle(settled, Some(frame), now);
         }
     }
 
     /// Settles what waits for nothing more.
     pub(super) fn settle_what_is_applied(&mut self, now: Instant) {
-        self.settle_applied(self.handover.applied(), self.telemetry.frame(), now);
+        while self.handover.owes() {
+            self.settle_some(now);
+        }
     }
 
     /// With no engine running, answers do not wait: what they answer is kept.
@@ -258,6 +266,7 @@ impl Desk {
         let Some(before) = now.checked_sub(patience) else {
             return;
         };
+        self.settle_what_is_applied(now);
         while let Some(settled) = self.handover.take_older(before) {
             self.settle(settled, None, now);
         }

@@ -224,7 +224,7 @@ fn read(text: &str, limits: Limits, head: &mut Head) -> Result<Body, Reject> {
         .string("session_id", NAME_MAX)?
         .filter(|id| !id.is_empty());
     let name = top
-        .string("type", usize::MAX)?
+        .text("type", usize::MAX)?
         .ok_or_else(|| missing("type"))?;
     head.kind = Kind::parse(&name);
     let Some((kind, _)) = head.kind else {
@@ -232,7 +232,7 @@ fn read(text: &str, limits: Limits, head: &mut Head) -> Result<Body, Reject> {
             name.chars().take(ID_MAX).collect(),
         ));
     };
-    top.string("timestamp", NAME_MAX)?;
+    top.text("timestamp", NAME_MAX)?;
     head.idempotency_key = top.string("idempotency_key", ID_MAX)?;
     if matches!(kind, Kind::Heartbeat | Kind::UserCursorUpdate) {
         let data = top.raw("data").map_or_else(empty, RawValue::to_owned);
@@ -275,8 +275,15 @@ fn not_an_object(text: &str) -> Reject {
     }
 }
 
-/// How deep objects and lists are nested; brackets in strings do not count.
+/// How deep objects and lists are nested, or a number that is not smaller where neither is beyond the
+/// bound; brackets in strings do not count.
 fn depth(text: &str) -> u64 {
+    // Hardly any message has so many brackets that it could be too deep.
+    let opened = text.bytes().filter(|byte| matches!(byte, b'{' | b'['));
+    let opened = opened.count() as u64;
+    if opened <= DEPTH_MAX {
+        return opened;
+    }
     let (mut depth, mut deepest) = (0u64, 0);
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

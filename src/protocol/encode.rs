@@ -1,6 +1,7 @@
 //! Replies, broadcasts and errors → one text frame. Frames are shared: a broadcast is encoded once
 //! for each dialect and cloned by reference.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -130,15 +131,29 @@ impl Serialize for Micros {
     }
 }
 
+/// What the place where frames are written keeps for the next one.
+const SCRATCH_BYTES_MAX: usize = 16 * 1024;
+
+thread_local! {
+    /// A frame is written here, and then takes exactly the memory that it needs.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// One text frame. `is_flat` repeats the data's fields at the top, as old clients want them.
 pub fn frame<F: Fields>(envelope: Envelope<'_>, data: &F, is_flat: bool) -> Utf8Bytes {
-    let text = serde_json::to_string(&Message {
-        envelope,
-        data,
-        is_flat,
-    });
-    // Writing known types to memory cannot fail.
-    Utf8Bytes::from(text.unwrap_or_default())
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        let message = Message {
+            envelope,
+            data,
+            is_flat,
+        };
+        // Writing known types to memory cannot fail.
+        let _ = serde_json::to_writer(&mut *scratch, &message);
+        let frame = Utf8Bytes::try_from(scratch.as_slice().to_vec());
+        scratch.shrink_to(SCRATCH_BYTES_MAX);
+        frame.unwrap_or_default()
+    })
 }
 
 /// Data as an object in a string, to be put into an `ack`.

@@ -1,6 +1,7 @@
 //! The known fields of a JSON object. Found in one pass that copies nothing; each is read only when
 //! asked for, with an error that names it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,6 +12,8 @@ use serde_json::value::RawValue;
 
 use crate::rig::Reject;
 
+/// An envelope and what is in it have no more known fields than this, as a rule.
+const FIELDS_USUAL: usize = 16;
 /// The longest value that an error repeats, in bytes.
 const ECHO_MAX: usize = 128;
 
@@ -129,13 +132,18 @@ impl<'a> Fields<'a> {
 
     /// An optional string of at most `max` characters.
     pub fn string(&self, name: &str, max: usize) -> Result<Option<String>, Reject> {
+        Ok(self.text(name, max)?.map(Cow::into_owned))
+    }
+
+    /// The same, not copied unless something in it is escaped.
+    pub fn text(&self, name: &str, max: usize) -> Result<Option<Cow<'a, str>>, Reject> {
         let Some(value) = self.present(name) else {
             return Ok(None);
         };
-        let Ok(text) = serde_json::from_str::<String>(value.get()) else {
+        let Some(text) = text(value) else {
             return Err(Reject::field(name, "must be a string"));
         };
-        if text.chars().count() > max {
+        if text.len() > max && text.chars().count() > max {
             let reason = format!("must not be longer than {max} characters");
             return Err(Reject::over(Some(name), reason, max as u64));
         }
@@ -264,6 +272,15 @@ pub fn missing(name: &str) -> Reject {
     Reject::field(name, "is missing")
 }
 
+/// A JSON string.
+fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let quoted = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    if quoted.contains('\\') {
+        return serde_json::from_str(raw.get()).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(quoted))
+}
+
 /// A JSON number as f64; one beyond f64's range is infinite.
 fn number(raw: &RawValue) -> Option<f64> {
     let text = raw.get();
@@ -294,7 +311,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Vec::with_capacity(8);
+        let mut fields = Vec::with_capacity(FIELDS_USUAL);
         while let Some(name) = map.next_key_seed(Name)? {
             match name {
                 Some(name) => fields.push((name, map.next_value()?)),
