@@ -2,7 +2,7 @@
 //!
 //! | takes | settings |
 //! |---|---|
-//! | nothing: it holds at once, without a gap | `allowed_origins`, `allow_anonymous`, `[limits]` (`message_bytes` and `backlog_messages` for connections to come), `load_max`, `shed_load`; of `[tls]` which certificate, for connections to come, as long as there was one and is one |
+//! | nothing: it holds at once, without a gap | `allowed_origins`, `allow_anonymous`, `[device]`, `[limits]` (`message_bytes` and `backlog_messages` for connections to come), `load_max`, `shed_load`; of `[tls]` which certificate, for connections to come, as long as there was one and is one |
 //! | the sound stops and comes up again | `[audio]` but `delay_pool_mb`, `[jack]`, `[alsa]`, `[mixer]`, `realtime.priority`, `realtime.cpus` |
 //! | a restart | everything else |
 
@@ -33,7 +33,7 @@ pub struct Plan {
 fn takes(section: &str, key: &str) -> Takes {
     match (section, key) {
         ("", "allowed_origins" | "allow_anonymous")
-        | ("limits", _)
+        | ("device" | "limits", _)
         | ("realtime", "load_max" | "shed_load") => Takes::Nothing,
         ("audio", "delay_pool_mb") => Takes::Restart,
         ("audio" | "jack" | "alsa" | "mixer", _) | ("realtime", "priority" | "cpus") => {

@@ -13,7 +13,7 @@ use super::settle::{Origin, hash, own};
 use crate::protocol::encode::Micros;
 use crate::protocol::views::object;
 use crate::protocol::{Given, SessionAsk, Whom};
-use crate::provenance::event::Notice;
+use crate::provenance::event::{EntityType, Notice};
 use crate::provenance::recorder::Circumstances;
 use crate::rig::Reject;
 use crate::session::clock::Moment;
@@ -120,6 +120,7 @@ impl Desk {
     fn record_presence(&mut self, operation: &'static str, subject: String, by: &Arc<By>) {
         let notice = Notice {
             operation,
+            entity_type: EntityType::Session,
             subject,
             details: json!({}),
             person: None,
@@ -136,6 +137,7 @@ impl Desk {
         let those: Vec<ClientId> = proved.map(|(id, _)| *id).collect();
         let notice = Notice {
             operation: "session.rotate",
+            entity_type: EntityType::Session,
             subject: "everyone".to_owned(),
             details: json!({ "connections": those.len() }),
             person: None,
@@ -312,6 +314,7 @@ impl Desk {
     ) -> Option<u64> {
         let notice = Notice {
             operation,
+            entity_type: EntityType::Session,
             subject: subject.to_owned(),
             details,
             person,

@@ -139,6 +139,8 @@ pub enum Body {
     Log(Ask),
     /// About people.
     Session(SessionAsk),
+    /// About the box.
+    Device(DeviceAsk),
     /// Who this is.
     Auth {
         /// A claim with proof.
@@ -171,6 +173,19 @@ pub enum SessionAsk {
         /// What.
         given: Given,
     },
+}
+
+/// What a host asks of the box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceAsk {
+    /// What it is, and what it may be asked.
+    Get,
+    /// It starts anew.
+    Reboot,
+    /// It is switched off.
+    PowerOff,
+    /// It forgets everything.
+    Reset,
 }
 
 /// Whom a host means.
@@ -468,6 +483,17 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
             user_id: data.required("user_id", NAME_MAX)?,
             given: given(data)?,
         }),
+        Kind::DeviceGet => Body::Device(DeviceAsk::Get),
+        Kind::DeviceReboot => Body::Device(DeviceAsk::Reboot),
+        Kind::DevicePowerOff => Body::Device(DeviceAsk::PowerOff),
+        Kind::DeviceReset => match data.boolean("factory")? {
+            // Nobody is to do this by accident.
+            Some(true) => Body::Device(DeviceAsk::Reset),
+            _ => {
+                let reason = "must be true: everything that the rig has kept is deleted";
+                return Err(Reject::field("factory", reason));
+            }
+        },
         Kind::Auth => Body::Auth {
             token: data.string("token", TOKEN_MAX)?,
             user_id: data

@@ -4,6 +4,7 @@
 //   rigd-client --state, status, meters--> view
 //        ^------------ actions --------------'
 
+import { Device } from "./device.js";
 import { Joining } from "./joining.js";
 import { People } from "./people.js";
 import { RigClient } from "./rigd-client.js";
@@ -60,6 +61,14 @@ const people = new People({
   },
 });
 
+const device = new Device({
+  fetch: (path, options = {}) => {
+    const proof = token ? { Authorization: `Bearer ${token}` } : {};
+    return fetch(path, { ...options, headers: { ...options.headers, ...proof } });
+  },
+  tell: (sentence) => view.toast(sentence),
+});
+
 const joining = new Joining((identity) => {
   ({ userId, token } = identity);
   remember(USER_KEY, userId);
@@ -81,6 +90,7 @@ rig.on("status", (status) => {
   }
   view.connection(status);
   view.rights(me);
+  device.rights(me);
   if (me) view.user(me.user_id, Boolean(token));
   people.show(status, Boolean(token));
   if (connection === "online" && !isKnown) {

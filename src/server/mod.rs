@@ -7,6 +7,7 @@
 //! | `http.rs` | requests: pages, health, metrics, the upgrade |
 //! | `api/` | the HTTP fallback |
 //! | `guard.rs` | who may connect: `Host`, `Origin`, how many |
+//! | `download.rs` | a file on its way out |
 //! | `bearer.rs` | the token that comes with a request |
 //! | `pair.rs` | a code comes in, a token goes out |
 //! | `tls.rs` | handshakes, and the certificate |
@@ -17,6 +18,7 @@
 
 mod api;
 mod bearer;
+mod download;
 mod guard;
 mod hall;
 mod http;

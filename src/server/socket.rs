@@ -119,7 +119,11 @@ pub async fn serve(
     let mut ends = client.shared.ends.subscribe();
     let end = tokio::select! {
         end = poll_fn(|cx| client.poll(cx)) => end,
-        _ = ends.wait_for(|ends| *ends) => End::Close(CloseCode::Away, "the rig is ending"),
+        _ = ends.wait_for(|ends| *ends) => {
+            // What was said before, first: it may be the answer to why.
+            let last = poll_fn(|cx| Poll::Ready(client.write(cx, Instant::now()))).await;
+            last.unwrap_or(End::Close(CloseCode::Away, "the rig is ending"))
+        }
     };
     log::info!(client = id.number(); "client {} ends: {end}", id.number());
     drop(registered);
