@@ -36,7 +36,7 @@ use crate::desk::load::Policy;
 use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake, switches};
 use crate::provenance;
 use crate::provenance::prune::Retention;
-use crate::reload;
+use crate::reload::{self, Plan};
 use crate::rig::karaoke;
 use crate::rig::state::Wiring;
 use crate::rig::{State, Track};
@@ -62,6 +62,9 @@ const BACKEND_ENDS_WITHIN: Duration = Duration::from_secs(3);
 const BACKEND_CHANGES_WITHIN: Duration = Duration::from_secs(10);
 /// A control thread that panics is restarted after this pause.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that may wait in the kernel to be accepted.
+const CONNECTS_WAITING: i32 = 1024;
 
 /// Serves until SIGTERM or SIGINT. At SIGHUP the settings are read again. `file`: the settings file, if
 /// one was named.
@@ -113,6 +116,7 @@ pub fn serve(
             tls.fingerprint
         );
     }
+    let fingerprint = tls.as_ref().map(|tls| tls.fingerprint.clone());
     let listening: Vec<SocketAddr> = listeners
         .iter()
         .filter_map(|listener| listener.local_addr().ok())
@@ -202,6 +206,7 @@ pub fn serve(
         config,
         read_again,
         control: resettle,
+        fingerprint,
         backend: change_backend,
     };
     let asked = loop {
@@ -275,8 +280,8 @@ struct Link {
     server: server::Settings,
     /// What it encrypts with.
     tls: Option<Tls>,
-    /// Settings that are in effect from now on.
-    settings: mpsc::Receiver<Config>,
+    /// What is in effect from now on.
+    settings: mpsc::Receiver<Resettled>,
     status: StatusLine,
     vital: Arc<Vital>,
 }
@@ -299,12 +304,17 @@ impl Link {
 
     /// Takes new settings in.
     fn resettle(&mut self, shared: &Shared) {
-        while let Ok(config) = self.settings.try_recv() {
+        while let Ok(Resettled { config, tls }) = self.settings.try_recv() {
+            if let Some(tls) = tls {
+                shared.set_tls(tls.clone());
+                self.tls = Some(tls);
+            }
             self.server = server_settings(&config);
             shared.set_settings(self.server.clone());
             let policy = load_policy(&config);
             self.caretaker.follow(config.clone());
             let mut desk = shared.desk.borrow_mut();
+            desk.admit_anonymous(anonymous(&config), switches::features(&config));
             desk.follow_settings(config.limits, policy);
         }
     }
@@ -338,7 +348,12 @@ fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
         .iter()
         .map(|address| {
             let listener = TcpListener::bind(address)
-                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+                .and_then(|listener| {
+                    // The standard library asks for 128: too few when a whole hall comes back at once.
+                    rustix::net::listen(&listener, CONNECTS_WAITING)?;
+                    listener.set_nonblocking(true)?;
+                    Ok(listener)
+                })
                 .map_err(|error| {
                     let advice = match error.kind() {
                         io::ErrorKind::AddrInUse => {
@@ -400,16 +415,20 @@ fn load_policy(config: &Config) -> Policy {
     }
 }
 
-fn fixed(config: &Config) -> Fixed {
-    let anonymous = match config.anonymous() {
+/// What people without a token are.
+fn anonymous(config: &Config) -> Role {
+    match config.anonymous() {
         Anonymous::Host => Role::Host,
         Anonymous::Guest => Role::Guest,
         Anonymous::Off => Role::Nobody,
-    };
+    }
+}
+
+fn fixed(config: &Config) -> Fixed {
     Fixed {
         epoch: uuid::Uuid::new_v4().to_string(),
         limits: config.limits.clone(),
-        anonymous,
+        anonymous: anonymous(config),
         log_messages: config.log_messages,
         features: switches::features(config),
         switches: config.features.clone(),
@@ -540,12 +559,21 @@ async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
     }
 }
 
+/// What the control side is told after a reload.
+struct Resettled {
+    config: Config,
+    /// Another certificate.
+    tls: Option<Tls>,
+}
+
 /// The settings, read again. Main thread.
 struct Reload<'a> {
     /// In effect.
     config: Config,
     read_again: &'a dyn Fn() -> Result<Config, Failure>,
-    control: mpsc::Sender<Config>,
+    control: mpsc::Sender<Resettled>,
+    /// Of the certificate that is shown.
+    fingerprint: Option<String>,
     backend: mpsc::Sender<Change>,
 }
 
@@ -561,19 +589,45 @@ impl Reload<'_> {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }
 
+    /// The certificate, if it is another one by now: they are renewed under the same name. One that
+    /// cannot be used leaves the old one.
+    fn read_certificate(&mut self, plan: &mut Plan, then: &mut Config) -> Option<Tls> {
+        match Tls::open(&then.tls, &then.state_dir) {
+            Ok(tls) => {
+                let tls = tls.filter(|tls| self.fingerprint.as_ref() != Some(&tls.fingerprint))?;
+                log::info!(
+                    "the certificate is another one: its SHA-256 fingerprint is {}",
+                    tls.fingerprint
+                );
+                self.fingerprint = Some(tls.fingerprint.clone());
+                Some(tls)
+            }
+            Err(error) => {
+                log::error!("the certificate stays as it was: {error}");
+                then.tls = self.config.tls.clone();
+                plan.at_once.retain(|name| !name.starts_with("tls."));
+                None
+            }
+        }
+    }
+
     fn follow(&mut self, wanted: &Config) {
-        let (plan, then) = reload::plan(&self.config, wanted);
+        let (mut plan, mut then) = reload::plan(&self.config, wanted);
+        let tls = self.read_certificate(&mut plan, &mut then);
         if !plan.restart.is_empty() {
             let names = plan.restart.join(", ");
             log::warn!(
                 "changed in the settings, and without effect until rigd is started anew: {names}"
             );
         }
-        if plan.at_once.is_empty() && plan.sound.is_empty() {
+        if plan.at_once.is_empty() && plan.sound.is_empty() && tls.is_none() {
             log::info!("the settings were read again: nothing that could change now has");
             return;
         }
-        let _ = self.control.send(then.clone());
+        let _ = self.control.send(Resettled {
+            config: then.clone(),
+            tls,
+        });
         if !plan.at_once.is_empty() {
             log::info!("in effect: {}", plan.at_once.join(", "));
         }

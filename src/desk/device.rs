@@ -101,11 +101,10 @@ impl Desk {
 
     /// Begins what is on disk, and answers what is done.
     pub(super) fn look_after_device(&mut self, now: Instant) {
-        let time = now.saturating_duration_since(self.started);
         let Some(chore) = &mut self.chore else { return };
         let is_owed = match (&self.log, chore.ticket) {
             // What a dead disk does not take is not waited for.
-            (Some(log), Some(ticket)) => ticket > log.synced() && !log.is_dead(time),
+            (Some(log), Some(ticket)) => ticket > log.synced() && !log.is_dead(),
             _ => false,
         };
         if is_owed {

@@ -113,7 +113,7 @@ pub enum Wake {
     At(Instant),
 }
 
-/// What does not change while the desk is there.
+/// What the desk is told at its start.
 #[derive(Clone, Debug)]
 pub struct Fixed {
     /// Names this run.
@@ -347,7 +347,7 @@ impl Desk {
             log.tick(now.saturating_duration_since(self.started));
         }
         self.acknowledge(now);
-        self.read_log(now);
+        self.read_log();
         self.look_after_device(now);
         if self.handover.owes() {
             return Wake::Soon;
@@ -537,7 +537,6 @@ impl Desk {
 
     /// What does not work as it should, in sentences for a person.
     pub fn troubles(&self, now: Instant) -> Vec<String> {
-        let time = now.saturating_duration_since(self.started);
         let mut troubles = Vec::new();
         if !self.is_engine_alive(now) {
             let engine =
@@ -547,7 +546,7 @@ impl Desk {
         troubles.extend(self.backend_trouble.clone());
         troubles.extend(self.load.trouble());
         troubles.extend(self.door.trouble.clone());
-        troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
+        troubles.extend(self.log.iter().flat_map(Log::troubles));
         troubles
     }
 

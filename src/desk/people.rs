@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::Desk;
 use super::client::{By, Client, ClientId};
-use super::settle::{Origin, own};
+use super::settle::{Origin, hash, own};
 use crate::protocol::encode::Micros;
 use crate::protocol::views::object;
 use crate::protocol::{Given, SessionAsk, Whom};
@@ -36,7 +36,8 @@ pub struct Presence {
     is_dirty: bool,
     /// How often it was marked.
     marks: u64,
-    sent: Option<(Instant, Value)>,
+    /// When, and a hash of it.
+    sent: Option<(Instant, u64)>,
 }
 
 impl Presence {
@@ -55,8 +56,8 @@ impl Presence {
     /// When it is to be told again.
     pub fn due(&self, clients: usize) -> Option<Instant> {
         let pairs = u32::try_from(clients * clients).unwrap_or(u32::MAX);
-        let (sent, _) = self.sent.as_ref().filter(|_| self.is_dirty)?;
-        Some(*sent + PRESENCE_EVERY + PRESENCE_PER_PAIR * pairs)
+        let (sent, _) = self.sent.filter(|_| self.is_dirty)?;
+        Some(sent + PRESENCE_EVERY + PRESENCE_PER_PAIR * pairs)
     }
 }
 
@@ -159,7 +160,8 @@ impl Desk {
         self.presence.is_dirty = false;
         let here = self.clients.values().filter(|client| client.hears());
         let users: Value = here.map(Client::entry).collect();
-        if self.presence.sent.as_ref().map(|(_, told)| told) == Some(&users) {
+        let print = hash(&users.to_string());
+        if self.presence.sent.is_some_and(|(_, told)| told == print) {
             return;
         }
         let data = object(json!({ "users": users }));
@@ -173,7 +175,7 @@ impl Desk {
                 client.outbox.latest(Latest::Presence, message);
             }
         }
-        self.presence.sent = Some((now, users));
+        self.presence.sent = Some((now, print));
     }
 
     pub(super) fn session(

@@ -52,8 +52,8 @@ const view = new View({
 });
 
 const people = new People({
-  invite: async (role) => (await ask("session.invite", { role }))?.data,
-  giveRole: (user_id, role) => ask("session.role", { user_id, role }),
+  invite: async (role) => (await ask("session.invite", role))?.data,
+  giveRole: (user_id, role) => ask("session.role", { user_id, ...role }),
   end: ({ connection_id, user_id, verified }) => ask("session.end", verified ? { user_id } : { connection_id }),
   signOut: () => {
     forget();
@@ -78,7 +78,10 @@ const joining = new Joining((identity) => {
 });
 
 view.user(userId);
-rig.on("state", (state) => view.show(state));
+rig.on("state", (state) => {
+  view.show(state);
+  people.tracks(state.tracks);
+});
 rig.on("status", (status) => {
   const { connection, me } = status;
   if (connection === "signed-out" && !joining.isNeeded) {

@@ -14,6 +14,7 @@
 //! | `hall.rs` | connections that are no WebSocket yet |
 //! | `tally.rs` | what is counted before anything reaches the desk |
 //! | `socket.rs` | one WebSocket client |
+//! | `pieces.rs` | a long message on its way to one |
 
 mod api;
 mod bearer;
@@ -22,6 +23,7 @@ mod guard;
 mod hall;
 mod http;
 mod pair;
+mod pieces;
 mod socket;
 mod tally;
 pub mod tls;
@@ -53,8 +55,8 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// What the kernel may hold for a client that does not read, in bytes.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// TCP connections beyond the WebSocket ones: pages, health checks, half-open ones. Past that one of
-/// them is closed for the next.
-const OTHER_CONNECTIONS: usize = 128;
+/// them is closed for the next. As many as there may be phones: all of them come back at once after a restart.
+const OTHER_CONNECTIONS: usize = 256;
 
 /// What the server is told.
 #[derive(Clone, Debug)]
@@ -79,7 +81,7 @@ pub struct Shared {
     ends: watch::Sender<bool>,
     settings: RefCell<Settings>,
     /// What connections are encrypted with.
-    tls: Option<Tls>,
+    tls: RefCell<Option<Tls>>,
     guard: RefCell<Guard>,
     tally: RefCell<Tally>,
     hall: RefCell<Hall>,
@@ -95,7 +97,7 @@ impl Shared {
             desk,
             nudge: Notify::new(),
             settings: RefCell::new(settings),
-            tls,
+            tls: RefCell::new(tls),
             guard,
             tally: RefCell::default(),
             hall: RefCell::default(),
@@ -107,13 +109,18 @@ impl Shared {
 impl Shared {
     /// Whether connections are encrypted.
     pub fn is_encrypted(&self) -> bool {
-        self.tls.is_some()
+        self.tls.borrow().is_some()
     }
 
     /// What the server is told from now on.
     pub fn set_settings(&self, settings: Settings) {
         self.guard.borrow_mut().follow(&settings);
         self.settings.replace(settings);
+    }
+
+    /// What connections to come are encrypted with.
+    pub fn set_tls(&self, tls: Tls) {
+        self.tls.replace(Some(tls));
     }
 
     /// Tells every client that the box goes away.
@@ -133,7 +140,11 @@ pub async fn listen(listener: std::net::TcpListener, shared: Rc<Shared>) -> io::
     let local = listener.local_addr()?;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => accept(stream, local, peer, &shared),
+            Ok((stream, peer)) => {
+                accept(stream, local, peer, &shared);
+                // However many come at once, those who have come get their turn.
+                tokio::task::yield_now().await;
+            }
             // Out of file descriptors or the like: those that are open go on.
             Err(error) => {
                 log::warn!("a connection could not be accepted: {error}");
@@ -160,7 +171,8 @@ fn accept(stream: TcpStream, local: SocketAddr, peer: SocketAddr, shared: &Rc<Sh
     let caller = Caller { local, peer, guest };
     let task = spawn_local(async move {
         let shared = &seat.0;
-        let stream = match &shared.tls {
+        let tls = shared.tls.borrow().clone();
+        let stream = match tls {
             Some(tls) => match tls.accept(stream, peer).await {
                 Some(stream) => stream,
                 None => return shared.tally.borrow_mut().turned_away("tls"),

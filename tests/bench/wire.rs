@@ -59,19 +59,16 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 pub async fn connect(server: &Server) -> Socket {
-    connect_to(&server.address).await
+    try_connect(&server.address).await.expect("a WebSocket")
 }
 
-pub async fn connect_to(address: &str) -> Socket {
-    let stream = TcpStream::connect(address)
-        .await
-        .expect("the server accepts");
+/// `None`: the server is too busy for one more.
+pub async fn try_connect(address: &str) -> Option<Socket> {
+    let stream = TcpStream::connect(address).await.ok()?;
     stream.set_nodelay(true).expect("TCP");
     let url = format!("ws://{address}/ws");
-    client_async_with_config(url, stream, Some(config()))
-        .await
-        .expect("a WebSocket")
-        .0
+    let connected = client_async_with_config(url, stream, Some(config())).await;
+    Some(connected.ok()?.0)
 }
 
 pub fn change(id: usize) -> Message {
