@@ -92,7 +92,8 @@ fuzz_target!(|bytes: &[u8]| {
         }
         _ => {
             let answer = rig.send(UPGRADE, rest);
-            assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+            // A reset may overtake what was said: it closes with bytes unread.
+            assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
         }
     });
 });
