@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 /// The longest piece. Most messages are shorter than that and go out whole.
-pub const PIECE_BYTES: usize = 2048;
+pub const PIECE_BYTES: usize = 1024;
 
 /// What is still to go out of one message.
 #[derive(Default)]

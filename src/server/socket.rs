@@ -28,7 +28,7 @@ use crate::session::{self, Identity};
 
 /// Small: they are most of what an idle client costs, and larger ones are hardly faster (cargo bench -- wire).
 const READ_BUFFER_BYTES: usize = 2048;
-const WRITE_BUFFER_BYTES: usize = 4096;
+const WRITE_BUFFER_BYTES: usize = 2048;
 /// Well beyond what is in it when a piece of a message comes on top.
 const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Messages that one client may have handled before the others get their turn.
