@@ -27,7 +27,7 @@ use crate::rig::Reject;
 use crate::session::{self, Identity};
 
 /// Small: they are most of what an idle client costs, and larger ones are hardly faster (cargo bench -- wire).
-const READ_BUFFER_BYTES: usize = 2048;
+const READ_BUFFER_BYTES: usize = 1024;
 const WRITE_BUFFER_BYTES: usize = 2048;
 /// Well beyond what is in it when a piece of a message comes on top.
 const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
