@@ -19,6 +19,7 @@ use crate::provenance::legacy::ImportArgs;
 use crate::session;
 use crate::session::commands::{PairArgs, TokenArgs};
 use crate::tone::{self, ToneArgs};
+use crate::update::{self, UpdateArgs};
 
 /// Exit code of a command that could not do what it was asked.
 pub const FAILED: u8 = 1;
@@ -116,6 +117,8 @@ pub enum Command {
     Support(SupportArgs),
     /// Delete everything that rigd has kept
     Reset(ResetArgs),
+    /// On the device image: put a signed new version into the other slot
+    Update(UpdateArgs),
     /// Copy the plugin configurations of an older system into the state folder
     ImportLegacy(ImportArgs),
 }
@@ -325,6 +328,7 @@ pub fn main() -> ExitCode {
                 .state_dir
                 .map_or_else(state_dir, Ok)
                 .and_then(|folder| care::reset(&folder)),
+            Command::Update(args) => update::run(&args),
             Command::ImportLegacy(args) => args
                 .state_dir
                 .map_or_else(state_dir, Ok)

@@ -10,7 +10,7 @@
 //! | room | what |
 //! |---|---|
 //! | [`cli`], [`config`], [`log`], [`run`], [`signals`], [`reload`] | the command line, the settings, the log; what wires everything; what ends it; settings read again |
-//! | [`care`] | backup, restore, support bundle, factory reset, reboot and power-off |
+//! | [`care`], [`update`] | backup, restore, support bundle, factory reset, reboot and power-off; a new version, on the device image |
 //! | [`systemd`] | readiness, watchdog and status, for systemd |
 //! | [`server`], [`remote`] | sockets and HTTP; the page |
 //! | [`protocol`] | bytes ↔ messages, in all dialects |
@@ -63,5 +63,6 @@ pub mod systemd;
 pub mod telemetry;
 pub mod ticker;
 pub mod tone;
+pub mod update;
 pub mod voice;
 pub mod wav;

@@ -48,8 +48,11 @@ pub struct TokenArgs {
 #[derive(Args, Clone, Debug)]
 pub struct PairArgs {
     /// What they may do
-    #[arg(long, value_parser = ["host", "performer", "guest", "display"])]
-    pub role: String,
+    #[arg(long, value_parser = ["host", "performer", "guest", "display"], required_unless_present = "claim")]
+    pub role: Option<String>,
+    /// The box's own code, which makes its first host: as it is, or a new one
+    #[arg(long, conflicts_with_all = ["role", "tracks"])]
+    pub claim: bool,
     /// Where a performer may change something
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub tracks: Vec<String>,
@@ -91,21 +94,33 @@ pub fn token(args: &TokenArgs, config: &Config) -> Result<(), Failure> {
 /// Prints a link and its QR code.
 pub fn pair(args: &PairArgs, config: &Config) -> Result<(), Failure> {
     let folder = &config.state_dir;
-    let role = known(&args.role)?;
-    check_tracks(role, &args.tracks)?;
-    let secret = secret(folder, false)?;
     let failed = |error: io::Error| {
         let folder = folder.display();
         Failure::failed(format!("The code cannot be kept in {folder}: {error}."))
     };
-    let code = code::make().map_err(failed)?;
-    let offer = Offer {
-        role,
-        tracks: args.tracks.clone(),
-        life: Life::new(LASTS, &Moment::now()),
-        from: "the box".to_owned(),
+    let (code, role, lasts) = if args.claim {
+        let made = std::fs::create_dir_all(folder).and_then(|()| vault::claim_code(folder));
+        let code = made.map_err(failed)?.ok_or_else(|| {
+            Failure::failed(
+                "The box has a host already, who lets others in; rigd pair --role host makes another.",
+            )
+        })?;
+        (code, Role::Host, "until the box has a host".to_owned())
+    } else {
+        let role = known(args.role.as_deref().unwrap_or_default())?;
+        check_tracks(role, &args.tracks)?;
+        let secret = secret(folder, false)?;
+        let code = code::make().map_err(failed)?;
+        let offer = Offer {
+            role,
+            tracks: args.tracks.clone(),
+            life: Life::new(LASTS, &Moment::now()),
+            from: "the box".to_owned(),
+        };
+        vault::leave(folder, &code::name(&code, &secret), &offer).map_err(failed)?;
+        let lasts = format!("within {} minutes", LASTS.as_secs() / 60);
+        (code, role, lasts)
     };
-    vault::leave(folder, &code::name(&code, &secret), &offer).map_err(failed)?;
     let (scheme, listening) =
         vault::listening(folder).unwrap_or_else(|| ("http".to_owned(), config.listen.clone()));
     let address = link::best(&listening);
@@ -121,9 +136,8 @@ pub fn pair(args: &PairArgs, config: &Config) -> Result<(), Failure> {
             "rigd listens on this box only, so no phone can open this; let them in with --listen 0.0.0.0:8000."
         );
     }
-    let minutes = LASTS.as_secs() / 60;
     print(&format!(
-        "{drawn}\n\n{url}\n\nThe code {code} makes a {} once, within {minutes} minutes.\n",
+        "{drawn}\n\n{url}\n\nThe code {code} makes a {} once, {lasts}.\n",
         role.name()
     ))
 }

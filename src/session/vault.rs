@@ -250,6 +250,29 @@ fn read(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
 }
 
+/// The code that makes the first host of a box, a new one if there is none; `None` once it has a host.
+pub fn claim_code(folder: &Path) -> io::Result<Option<String>> {
+    if folder.join(CLAIMED).exists() {
+        return Ok(None);
+    }
+    let path = folder.join(CLAIM_CODE);
+    if !path.exists() {
+        let made = keyfile::create(&path, format!("{}\n", code::make()?).as_bytes());
+        // Whoever was faster has made one as good.
+        made.or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Ok(()),
+            _ => Err(error),
+        })?;
+    }
+    let claim = read(&path)?.trim().to_owned();
+    if code::plain(&claim).len() < CLAIM_MIN {
+        let reason =
+            format!("the one that is there is shorter than {CLAIM_MIN} letters and digits");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
+    Ok(Some(claim))
+}
+
 /// Leaves a code in a state folder, for the rig that runs there now or later.
 pub fn leave(folder: &Path, name: &str, offer: &Offer) -> io::Result<()> {
     let codes = folder.join(CODES);

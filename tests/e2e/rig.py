@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("RIGD_BIN", str(ROOT / "target/release/rigd"))
 ARTEFACTS = ROOT / "tests/artefacts"
-PATIENCE = 30.0
+PATIENCE = float(os.environ.get("PATIENCE", "30"))
 
 # Room for a test that says more than a person would.
 NO_LIMITS = """

@@ -240,3 +240,20 @@ def test_invitations_are_bounded(locked, host):
     for _ in range(64):
         invite(host, role="guest")
     assert host.fail("CAPACITY", "session.invite", {"role": "guest"})["limit"] == 64
+
+
+def test_the_box_shows_its_claim_code_until_it_has_a_host(locked):
+    def shown():
+        return run(locked.state.parent, "pair", "--claim", "--state-dir", locked.state)
+
+    printed = shown()
+    assert printed.returncode == 0, printed.stderr
+    code = re.search(r"^https?://\S+#pair=(\S+)$", printed.stdout, re.M)[1]
+    assert f"code {code} makes a host once" in printed.stdout
+    assert len([line for line in printed.stdout.splitlines() if "█" in line]) > 10, "a QR code"
+    assert shown().stdout == printed.stdout, "it stays the same"
+    assert come(locked, code)["role"] == "host"
+    again = shown()
+    assert again.returncode == 1 and "has a host already" in again.stderr and not again.stdout
+    both = run(locked.state.parent, "pair", "--claim", "--role", "host", "--state-dir", locked.state)
+    assert both.returncode == 2

@@ -1,0 +1,96 @@
+"""The image for the Raspberry Pi, read: it cannot be run here."""
+
+import json
+import re
+import subprocess
+
+import pytest
+import vm as vms
+
+IMAGE = vms.OUT / "rig-pi.img"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def image():
+    if not IMAGE.exists():
+        pytest.skip("there is no image for the Pi: image/build pi")
+
+
+def sectors():
+    table = json.loads(subprocess.check_output(["/sbin/sfdisk", "-J", IMAGE]))["partitiontable"]
+    return table, [(part["start"], part["size"], part["type"]) for part in table["partitions"]]
+
+
+def on_boot(name):
+    return subprocess.check_output(["mtype", "-i", f"{IMAGE}@@{vms.BOOT_AT}", f"::{name}"])
+
+
+def in_root(command):
+    """What debugfs answers about slot A."""
+    start = sectors()[1][1][0] * 512
+    done = subprocess.run(["/sbin/debugfs", "-R", command, f"{IMAGE}?offset={start}"], capture_output=True, text=True, errors="replace")
+    return done.stdout
+
+
+def test_the_partitions_are_where_firmware_and_boot_script_look():
+    table, parts = sectors()
+    assert table["label"] == "dos" and table["id"] == "0x72696764"
+    assert [part[2] for part in parts] == ["c", "83", "83", "83"]
+    assert parts[0][0] * 512 == vms.BOOT_AT and parts[1][1] == parts[2][1]
+    assert all(a[0] + a[1] <= b[0] for a, b in zip(parts, parts[1:]))
+    with open(IMAGE, "rb") as file:
+        file.seek(64 * 512)
+        assert file.read(512) == bytes(512), "the slots' state is in a gap"
+        file.seek(parts[2][0] * 512)
+        assert file.read(1 << 20) == bytes(1 << 20), "slot B is empty"
+
+
+def test_the_firmware_finds_what_it_wants():
+    listing = subprocess.check_output(["mdir", "-b", "-i", f"{IMAGE}@@{vms.BOOT_AT}", "::"], text=True)
+    names = {line.removeprefix("::/") for line in listing.split()}
+    assert {"config.txt", "u-boot.bin", "boot.scr", "start4.elf", "fixup4.dat", "rig.txt", "rigd.toml", "rig-status.txt"} <= names
+    assert {"bcm2711-rpi-4-b.dtb", "bcm2711-rpi-400.dtb", "bcm2712-rpi-5-b.dtb"} <= names
+    config = on_boot("config.txt").decode()
+    assert re.search(r"^kernel=u-boot\.bin$", config, re.M) and re.search(r"^arm_64bit=1$", config, re.M)
+    assert all(len(line) < 98 for line in config.splitlines()), "the firmware reads no longer lines"
+    uboot = on_boot("u-boot.bin")
+    assert b"U-Boot 20" in uboot and b"boot.scr" in uboot
+    assert on_boot("bcm2712-rpi-5-b.dtb")[:4] == b"\xd0\x0d\xfe\xed"
+    assert len(on_boot("rig-status.txt")) == 4096
+
+
+def test_the_boot_script_takes_a_slot_and_hands_over_the_pis_own_device_tree():
+    script = on_boot("boot.scr").decode(errors="replace")
+    assert "setenv fdt ${fdt_addr}" in script and "root=PARTUUID=72696764-0${part}" in script
+    assert in_root("cat /boot/cmdline.txt").split()[:2] == ["ro", "rootwait"]
+    kernel = subprocess.run(["/sbin/debugfs", "-R", "stat /boot/vmlinuz", f"{IMAGE}?offset={sectors()[1][1][0] * 512}"], capture_output=True, text=True).stdout
+    assert int(re.search(r"Size: (\d+)", kernel)[1]) < 0x0C000000 - 0x08000000, "it ends before the initramfs begins"
+
+
+def test_the_root_mounts_what_the_card_has_and_starts_what_it_must():
+    fstab = in_root("cat /etc/fstab")
+    assert re.search(r"^PARTUUID=72696764-04 /var ext4 ", fstab, re.M)
+    assert re.search(r"^PARTUUID=72696764-01 /boot/firmware vfat ro,", fstab, re.M)
+    wanted = in_root("ls /etc/systemd/system/multi-user.target.wants")
+    for unit in ("rigd", "rig-settings", "rig-claim", "rig-health", "NetworkManager", "ssh"):
+        assert f"{unit}.service" in wanted, unit
+    assert "rig-grow.service" in in_root("ls /etc/systemd/system/local-fs.target.wants")
+    assert "/dev/null" in in_root("stat /etc/systemd/system/getty@tty1.service")
+    assert "RuntimeWatchdogSec=14s" in in_root("cat /etc/systemd/system.conf.d/rig.conf")
+
+
+def test_nothing_secret_or_of_one_box_only_is_in_it():
+    assert "ssh_host" not in in_root("ls /etc/ssh")
+    assert in_root("cat /etc/machine-id").strip() == ""
+    shadow = [line.split(":")[:2] for line in in_root("cat /etc/shadow").splitlines()]
+    assert [name for name, password in shadow if password not in ("*", "!", "!*")] == []
+    kept = {line.split()[-1] for line in in_root("ls -l /var").splitlines() if line.strip()}
+    assert kept == {".", "..", "cache", "lib", "log", "tmp"}, "/var is the data partition's"
+
+
+def test_the_list_of_packages_has_versions_and_licences():
+    lines = (vms.OUT / "packages.tsv").read_text().splitlines()
+    assert lines[0].split("\t") == ["package", "version", "source", "licences"] and len(lines) > 100
+    rows = {line.split("\t")[0]: line.split("\t")[1:] for line in lines[1:]}
+    assert rows["rigd"][2] == "MIT" and "GPL" in rows["network-manager"][2]
+    assert all(len(row) == 3 and all(row) for row in rows.values())
