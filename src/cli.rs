@@ -290,9 +290,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result =
         match cli.command {
-            Command::Serve(args) => args
-                .config()
-                .and_then(|config| crate::run::serve(config, &|| args.config())),
+            Command::Serve(args) => args.config().and_then(|config| {
+                crate::run::serve(config, args.config.clone(), &|| args.config())
+            }),
             Command::Render(args) => args
                 .settings()
                 .and_then(|config| crate::render::render(&args, &config)),

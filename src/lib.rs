@@ -9,8 +9,8 @@
 //!
 //! | room | what |
 //! |---|---|
-//! | [`cli`], [`config`], [`log`], [`run`], [`reload`] | the command line, the settings, the log; what wires everything; settings read again |
-//! | [`care`], [`update`] | backup, restore, support bundle, factory reset; a new version, on the device image |
+//! | [`cli`], [`config`], [`log`], [`run`], [`signals`], [`reload`] | the command line, the settings, the log; what wires everything; what ends it; settings read again |
+//! | [`care`], [`update`] | backup, restore, support bundle, factory reset, reboot and power-off; a new version, on the device image |
 //! | [`systemd`] | readiness, watchdog and status, for systemd |
 //! | [`server`], [`remote`] | sockets and HTTP; the page |
 //! | [`protocol`] | bytes ↔ messages, in all dialects |
@@ -57,6 +57,7 @@ pub mod ring;
 pub mod run;
 pub mod server;
 pub mod session;
+pub mod signals;
 pub mod sync;
 pub mod systemd;
 pub mod telemetry;

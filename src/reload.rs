@@ -2,7 +2,7 @@
 //!
 //! | takes | settings |
 //! |---|---|
-//! | nothing: it holds at once, without a gap | `allowed_origins`, `[limits]` (`message_bytes` and `backlog_messages` for connections to come), `load_max`, `shed_load` |
+//! | nothing: it holds at once, without a gap | `allowed_origins`, `allow_anonymous`, `[device]`, `[limits]` (`message_bytes` and `backlog_messages` for connections to come), `load_max`, `shed_load`; of `[tls]` which certificate, for connections to come, as long as there was one and is one |
 //! | the sound stops and comes up again | `[audio]` but `delay_pool_mb`, `[jack]`, `[alsa]`, `[mixer]`, `realtime.priority`, `realtime.cpus` |
 //! | a restart | everything else |
 
@@ -32,9 +32,9 @@ pub struct Plan {
 
 fn takes(section: &str, key: &str) -> Takes {
     match (section, key) {
-        ("", "allowed_origins") | ("limits", _) | ("realtime", "load_max" | "shed_load") => {
-            Takes::Nothing
-        }
+        ("", "allowed_origins" | "allow_anonymous")
+        | ("device" | "limits", _)
+        | ("realtime", "load_max" | "shed_load") => Takes::Nothing,
         ("audio", "delay_pool_mb") => Takes::Restart,
         ("audio" | "jack" | "alsa" | "mixer", _) | ("realtime", "priority" | "cpus") => {
             Takes::Sound
@@ -56,7 +56,13 @@ pub fn plan(now: &Config, wanted: &Config) -> (Plan, Config) {
             continue;
         }
         let name = name(field);
-        let list = match takes(field.section, field.key) {
+        // The addresses stay what they were: https, or not.
+        let is_certificate = field.section == "tls" && now.tls.is_on() && wanted.tls.is_on();
+        let takes = match takes(field.section, field.key) {
+            Takes::Restart if is_certificate => Takes::Nothing,
+            takes => takes,
+        };
+        let list = match takes {
             Takes::Sound if is_recording => {
                 plan.restart.push(format!("{name} (a recording runs)"));
                 continue;
@@ -109,13 +115,17 @@ mod tests {
     fn each_setting_takes_what_it_must() {
         let (plan, then) = planned(
             "",
-            "listen = [\"127.0.0.1:9000\"]\npreset = \"karaoke\"\n[audio]\nblock_frames = 256\n\
+            "allow_anonymous = \"guest\"\nlisten = [\"127.0.0.1:9000\"]\npreset = \"karaoke\"\n[audio]\nblock_frames = 256\n\
              delay_pool_mb = 16\n[limits]\nmessages_per_s = 5\n[realtime]\nshed_load = true\npriority = 60\n\
              [jack]\nconnect = false\n",
         );
         assert_eq!(
             plan.at_once,
-            ["realtime.shed_load", "limits.messages_per_s"]
+            [
+                "allow_anonymous",
+                "realtime.shed_load",
+                "limits.messages_per_s"
+            ]
         );
         assert_eq!(
             plan.sound,
@@ -130,6 +140,20 @@ mod tests {
             then.audio.delay_pool_mb,
             Config::default().audio.delay_pool_mb
         );
+    }
+
+    #[test]
+    fn another_certificate_needs_no_restart_and_another_scheme_does() {
+        let (own, theirs) = (
+            "[tls]\nself_signed = true\n",
+            "[tls]\ncert = \"a.pem\"\nkey = \"b.pem\"\n",
+        );
+        let (plan, then) = planned(own, theirs);
+        assert_eq!(plan.at_once, ["tls.cert", "tls.key", "tls.self_signed"]);
+        assert_eq!(then, config(theirs));
+        let (plan, then) = planned("", own);
+        assert_eq!(plan.restart, ["tls.self_signed"]);
+        assert_eq!(then, config(""));
     }
 
     #[test]

@@ -9,38 +9,42 @@
 //! | `rigd-vault` | looks after the secret and the codes in the state folder |
 //! | `rigd-record` | writes `--output` |
 //! | `rigd-watchdog` | looks whether sound and control still move |
-//! | main | waits for signals, and reads the settings again |
+//! | `rigd-care` | while a host has something done to the box |
+//! | main | waits for signals, and reads the settings again; begins rigd anew |
 
 use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rigd_rt::Engine;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::backend::keeper::{Change, Keeper, NEWS, News};
 use crate::backend::{self, Deck, Wanted};
+use crate::care::Caretaker;
+use crate::care::pending::{self, Done};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
 use crate::desk::load::Policy;
 use crate::desk::{Desk, Fixed, LOOK_EVERY, Wake, switches};
 use crate::provenance;
 use crate::provenance::prune::Retention;
-use crate::reload;
+use crate::reload::{self, Plan};
 use crate::rig::karaoke;
 use crate::rig::state::Wiring;
 use crate::rig::{State, Track};
 use crate::ring::rings;
 use crate::server::tls::Tls;
 use crate::server::{self, Shared};
-use crate::session::{Door, Role};
+use crate::session::{By, Door, Role};
+use crate::signals::{Asked, Signals, begin_anew};
 use crate::systemd::{
     self,
     status::StatusLine,
@@ -59,9 +63,14 @@ const BACKEND_CHANGES_WITHIN: Duration = Duration::from_secs(10);
 /// A control thread that panics is restarted after this pause.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until SIGTERM or SIGINT. At SIGHUP the settings are read again.
+/// Connections that may wait in the kernel to be accepted.
+const CONNECTS_WAITING: i32 = 1024;
+
+/// Serves until SIGTERM or SIGINT. At SIGHUP the settings are read again. `file`: the settings file, if
+/// one was named.
 pub fn serve(
-    config: Config,
+    mut config: Config,
+    file: Option<PathBuf>,
     read_again: &dyn Fn() -> Result<Config, Failure>,
 ) -> Result<(), Failure> {
     crate::log::init();
@@ -71,6 +80,11 @@ pub fn serve(
         backend::realtime::lock_memory();
     }
     let mut signals = Signals::catch()?;
+    let taken_up = pending::finish(&config.state_dir);
+    if taken_up.is_some() {
+        // Settings may have come and gone with it.
+        config = read_again()?;
+    }
     let listeners = bind(&config.listen)?;
     let backend = backend::open(&config)?;
     let (format, mic_feed) = (backend.format(), backend.mic_feed());
@@ -102,6 +116,7 @@ pub fn serve(
             tls.fingerprint
         );
     }
+    let fingerprint = tls.as_ref().map(|tls| tls.fingerprint.clone());
     let listening: Vec<SocketAddr> = listeners
         .iter()
         .filter_map(|listener| listener.local_addr().ok())
@@ -124,7 +139,10 @@ pub fn serve(
     let at_start = config.clone();
     let (want, wanted) = watch::channel(Wanted::default());
     let (news, is_news) = mpsc::sync_channel(NEWS);
+    let caretaker = Caretaker::new(config.clone(), file);
+    let entrusted = caretaker.clone();
     let mut link = Link {
+        caretaker: caretaker.clone(),
         want,
         news: is_news,
         seq: None,
@@ -141,6 +159,8 @@ pub fn serve(
         desk.follow_settings(at_start.limits.clone(), load_policy(&at_start));
         desk.keep(log);
         desk.admit_by(door);
+        desk.entrust(entrusted);
+        put_on_record(&mut desk, taken_up);
         desk.attach(control_ends, format, mic_feed);
         link.publish(&desk);
         let _ = attached.send(());
@@ -186,20 +206,29 @@ pub fn serve(
         config,
         read_again,
         control: resettle,
+        fingerprint,
         backend: change_backend,
     };
-    while signals.wait() == Asked::Reload {
-        reload.reload();
-    }
-    log::info!("rigd is ending");
+    let asked = loop {
+        match signals.wait(&caretaker) {
+            Asked::Reload => reload.reload(),
+            asked => break asked,
+        }
+    };
     vital.end();
-    systemd::tell(NotifyState::Stopping);
+    if asked == Asked::BeginAnew {
+        log::info!("rigd ends and begins anew");
+        systemd::tell_of_beginning_anew();
+    } else {
+        log::info!("rigd is ending");
+        systemd::tell(NotifyState::Stopping);
+    }
     let _ = stop.send(true);
     if ended.recv_timeout(CONTROL_ENDS_WITHIN).is_err() {
         log::error!("the control side did not end in time; rigd ends without it");
     }
     drop(reload);
-    match backend_ended.recv_timeout(BACKEND_ENDS_WITHIN) {
+    let ended = match backend_ended.recv_timeout(BACKEND_ENDS_WITHIN) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Failure::failed(format!(
             "The sound did not end well: {error}."
@@ -208,12 +237,41 @@ pub fn serve(
             log::error!("the backend did not end in time; rigd ends without it");
             Ok(())
         }
+    };
+    // Whoever wants it to end meanwhile does not want it back.
+    if asked == Asked::BeginAnew && !signals.is_told_to_end() {
+        return Err(begin_anew());
+    }
+    ended
+}
+
+/// What was taken to its end at the start, in the log that is there now.
+fn put_on_record(desk: &mut Desk, done: Option<Done>) {
+    let now = Instant::now();
+    match done {
+        Some(Done::Restored(plan)) => {
+            let details = serde_json::json!({
+                "made": plan.made, "secrets": plan.secrets, "settings": plan.settings, "in_effect": true,
+            });
+            desk.record_device("device.restore", details, &Arc::new(plan.by.into()), now);
+        }
+        Some(Done::Failed(plan, reason)) => {
+            let details = serde_json::json!({ "made": plan.made, "failed": reason });
+            desk.record_device("device.restore", details, &Arc::new(plan.by.into()), now);
+        }
+        Some(Done::Reset) => {
+            let details = serde_json::json!({ "in_effect": true });
+            desk.record_device("device.reset", details, &Arc::new(By::rig()), now);
+        }
+        None => {}
     }
 }
 
 /// What goes between the control side and the others: the backend's keeper, the watchdog, systemd.
 /// Control thread.
 struct Link {
+    /// Who looks after the box, by the settings.
+    caretaker: Caretaker,
     want: watch::Sender<Wanted>,
     news: mpsc::Receiver<News>,
     /// Of the state whose wants were published.
@@ -222,8 +280,8 @@ struct Link {
     server: server::Settings,
     /// What it encrypts with.
     tls: Option<Tls>,
-    /// Settings that are in effect from now on.
-    settings: mpsc::Receiver<Config>,
+    /// What is in effect from now on.
+    settings: mpsc::Receiver<Resettled>,
     status: StatusLine,
     vital: Arc<Vital>,
 }
@@ -246,11 +304,17 @@ impl Link {
 
     /// Takes new settings in.
     fn resettle(&mut self, shared: &Shared) {
-        while let Ok(config) = self.settings.try_recv() {
+        while let Ok(Resettled { config, tls }) = self.settings.try_recv() {
+            if let Some(tls) = tls {
+                shared.set_tls(tls.clone());
+                self.tls = Some(tls);
+            }
             self.server = server_settings(&config);
             shared.set_settings(self.server.clone());
             let policy = load_policy(&config);
+            self.caretaker.follow(config.clone());
             let mut desk = shared.desk.borrow_mut();
+            desk.admit_anonymous(anonymous(&config), switches::features(&config));
             desk.follow_settings(config.limits, policy);
         }
     }
@@ -284,7 +348,12 @@ fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
         .iter()
         .map(|address| {
             let listener = TcpListener::bind(address)
-                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+                .and_then(|listener| {
+                    // The standard library asks for 128: too few when a whole hall comes back at once.
+                    rustix::net::listen(&listener, CONNECTS_WAITING)?;
+                    listener.set_nonblocking(true)?;
+                    Ok(listener)
+                })
                 .map_err(|error| {
                     let advice = match error.kind() {
                         io::ErrorKind::AddrInUse => {
@@ -346,16 +415,20 @@ fn load_policy(config: &Config) -> Policy {
     }
 }
 
-fn fixed(config: &Config) -> Fixed {
-    let anonymous = match config.anonymous() {
+/// What people without a token are.
+fn anonymous(config: &Config) -> Role {
+    match config.anonymous() {
         Anonymous::Host => Role::Host,
         Anonymous::Guest => Role::Guest,
         Anonymous::Off => Role::Nobody,
-    };
+    }
+}
+
+fn fixed(config: &Config) -> Fixed {
     Fixed {
         epoch: uuid::Uuid::new_v4().to_string(),
         limits: config.limits.clone(),
-        anonymous,
+        anonymous: anonymous(config),
         log_messages: config.log_messages,
         features: switches::features(config),
         switches: config.features.clone(),
@@ -376,6 +449,7 @@ fn control(
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let runtime = Detached(Some(runtime));
         let shared = Shared::new(Rc::clone(&desk), link.server.clone(), link.tls.clone());
         let everything = run(
             shared,
@@ -384,9 +458,23 @@ fn control(
             std::mem::take(&mut is_first),
             link,
         );
-        LocalSet::new().block_on(&runtime, everything)
+        match &runtime.0 {
+            Some(runtime) => LocalSet::new().block_on(runtime, everything),
+            None => Ok(()),
+        }
     });
     desk.borrow_mut().finish_log();
+}
+
+/// A runtime whose blocking threads are not waited for: one may be at a backup.
+struct Detached(Option<tokio::runtime::Runtime>);
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Does something until it ends well: a failure or a panic in it costs what it held, and it is begun
@@ -431,12 +519,13 @@ async fn run(
     }
     tokio::select! {
         ended = clockwork(&shared, link) => ended,
-        _ = stopped.wait_for(|stopped| *stopped) => {
-            shared.say_goodbye();
-            tokio::time::sleep(GOODBYE).await;
-            Ok(())
-        }
-    }
+        _ = stopped.wait_for(|stopped| *stopped) => Ok(()),
+    }?;
+    shared.desk.borrow_mut().fall_silent();
+    shared.say_goodbye();
+    // The engine is heard to the end, so that what it did is on record.
+    let _ = tokio::time::timeout(GOODBYE, clockwork(&shared, link)).await;
+    Ok(())
 }
 
 /// Lets the desk move: often while the engine owes an answer, else when something is due.
@@ -470,12 +559,21 @@ async fn clockwork(shared: &Shared, link: &mut Link) -> io::Result<()> {
     }
 }
 
+/// What the control side is told after a reload.
+struct Resettled {
+    config: Config,
+    /// Another certificate.
+    tls: Option<Tls>,
+}
+
 /// The settings, read again. Main thread.
 struct Reload<'a> {
     /// In effect.
     config: Config,
     read_again: &'a dyn Fn() -> Result<Config, Failure>,
-    control: mpsc::Sender<Config>,
+    control: mpsc::Sender<Resettled>,
+    /// Of the certificate that is shown.
+    fingerprint: Option<String>,
     backend: mpsc::Sender<Change>,
 }
 
@@ -491,19 +589,45 @@ impl Reload<'_> {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }
 
+    /// The certificate, if it is another one by now: they are renewed under the same name. One that
+    /// cannot be used leaves the old one.
+    fn read_certificate(&mut self, plan: &mut Plan, then: &mut Config) -> Option<Tls> {
+        match Tls::open(&then.tls, &then.state_dir) {
+            Ok(tls) => {
+                let tls = tls.filter(|tls| self.fingerprint.as_ref() != Some(&tls.fingerprint))?;
+                log::info!(
+                    "the certificate is another one: its SHA-256 fingerprint is {}",
+                    tls.fingerprint
+                );
+                self.fingerprint = Some(tls.fingerprint.clone());
+                Some(tls)
+            }
+            Err(error) => {
+                log::error!("the certificate stays as it was: {error}");
+                then.tls = self.config.tls.clone();
+                plan.at_once.retain(|name| !name.starts_with("tls."));
+                None
+            }
+        }
+    }
+
     fn follow(&mut self, wanted: &Config) {
-        let (plan, then) = reload::plan(&self.config, wanted);
+        let (mut plan, mut then) = reload::plan(&self.config, wanted);
+        let tls = self.read_certificate(&mut plan, &mut then);
         if !plan.restart.is_empty() {
             let names = plan.restart.join(", ");
             log::warn!(
                 "changed in the settings, and without effect until rigd is started anew: {names}"
             );
         }
-        if plan.at_once.is_empty() && plan.sound.is_empty() {
+        if plan.at_once.is_empty() && plan.sound.is_empty() && tls.is_none() {
             log::info!("the settings were read again: nothing that could change now has");
             return;
         }
-        let _ = self.control.send(then.clone());
+        let _ = self.control.send(Resettled {
+            config: then.clone(),
+            tls,
+        });
         if !plan.at_once.is_empty() {
             log::info!("in effect: {}", plan.at_once.join(", "));
         }
@@ -535,54 +659,6 @@ impl Reload<'_> {
             }
             Err(_) => log::warn!("the backend takes its time; rigd does not wait for it"),
         }
-    }
-}
-
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    /// SIGTERM, SIGINT.
-    End,
-    /// SIGHUP.
-    Reload,
-}
-
-/// SIGTERM, SIGINT and SIGHUP, caught from the moment this is made.
-struct Signals {
-    runtime: tokio::runtime::Runtime,
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn catch() -> Result<Signals, Failure> {
-        let failed = |error| Failure::failed(format!("Signals cannot be caught: {error}."));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()
-            .map_err(failed)?;
-        let inside = runtime.enter();
-        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let hangup = signal(SignalKind::hangup()).map_err(failed)?;
-        drop(inside);
-        Ok(Signals {
-            runtime,
-            terminate,
-            interrupt,
-            hangup,
-        })
-    }
-
-    fn wait(&mut self) -> Asked {
-        self.runtime.block_on(async {
-            tokio::select! {
-                _ = self.terminate.recv() => Asked::End,
-                _ = self.interrupt.recv() => Asked::End,
-                _ = self.hangup.recv() => Asked::Reload,
-            }
-        })
     }
 }
 

@@ -52,6 +52,39 @@ fn a_reply_waits_for_the_engine_and_says_since_which_frame() {
 }
 
 #[test]
+fn a_change_is_encoded_once_for_all_who_hear_it_in_a_dialect() {
+    let mut bench = Bench::new(generous());
+    let sender = bench.connect();
+    let others: Vec<ClientId> = (0..6).map(|_| bench.connect()).collect();
+    for (number, other) in others.iter().enumerate() {
+        let dialect = ["dotted", "upper", "legacy"][number % 3];
+        let features = json!({"type": "client.features", "data": {"dialect": dialect}});
+        bench.ask(*other, features);
+    }
+    bench.ask(sender, add("r", "mic1"));
+    let frames: Vec<_> = others
+        .iter()
+        .map(|other| {
+            loop {
+                let frame = bench.desk.next_frame(*other).expect("it hears of it");
+                if !frame.to_text().unwrap().contains("session.presence") {
+                    break frame;
+                }
+            }
+        })
+        .collect();
+    let place = |number: usize| frames[number].to_text().unwrap().as_ptr();
+    for number in 0..3 {
+        assert_eq!(place(number), place(number + 3), "the very same bytes");
+        assert_ne!(
+            place(number),
+            place((number + 1) % 3),
+            "each dialect has its own"
+        );
+    }
+}
+
+#[test]
 fn with_the_engine_standing_still_the_answer_comes_and_the_change_is_kept() {
     let mut bench = Bench::new(generous());
     let client = bench.connect();

@@ -2,6 +2,7 @@
 //! nothing that comes in can do harm.
 
 use proptest::prelude::*;
+use rigd::protocol::decode::pairing;
 use rigd::protocol::{Body, Dialect, Incoming, Limits, decode};
 use rigd::rig::{ParameterChange, PluginRef, Reject, Request};
 use serde_json::{Value, json};
@@ -191,6 +192,28 @@ fn what_is_no_object_is_told_apart_from_what_is_no_json() {
             "{text}: {}",
             fault(text).1.sentence()
         );
+    }
+}
+
+#[test]
+fn what_is_refused_is_not_repeated_however_long_it_is() {
+    let long = "x".repeat(60_000);
+    for text in [
+        long.clone(),
+        format!("\"{long}\""),
+        format!("\"{long}\" and more"),
+        format!("[\"{long}\"] and more"),
+        format!("{{\"type\": \"{long}\"}}"),
+        format!("{{\"id\": [\"{long}\"], \"type\": \"state.get\"}}"),
+    ] {
+        let (_, reject) = fault(&text);
+        let told = reject.sentence().len() + reject.details().to_string().len();
+        assert!(told < 1024, "{told} bytes of {}", &text[..20]);
+        let (Err(reject), length) = (pairing(text.as_bytes()), text.len()) else {
+            panic!("that is no pairing");
+        };
+        let told = reject.sentence().len() + reject.details().to_string().len();
+        assert!(told < 1024, "{told} bytes of {length}");
     }
 }
 

@@ -3,13 +3,19 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | `mod.rs` | what a state folder holds, and who may touch it |
+//! | `mod.rs` | the files that are written, and what is in them |
 //! | `backup.rs` | `rigd backup`: also while rigd runs |
-//! | `restore.rs` | `rigd restore`: all of a backup or nothing, and not while rigd runs |
+//! | `restore.rs` | `rigd restore`: a backup is unpacked and looked at |
+//! | `pending.rs` | what takes effect when nobody uses the state folder: a restore that was accepted, a reset |
 //! | `support.rs` | `rigd support`: for whoever shall find a fault |
 //! | `reset.rs` | `rigd reset --factory` |
+//! | `power.rs` | reboot and power-off |
+//! | `caretaker.rs` | all of it for a rig that runs, one thing at a time |
 
 mod backup;
+pub mod caretaker;
+pub mod pending;
+mod power;
 mod reset;
 mod restore;
 mod support;
@@ -22,6 +28,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 pub use backup::backup;
+pub use caretaker::Caretaker;
+pub use power::Power;
 pub use reset::{ResetArgs, reset};
 pub use restore::restore;
 pub use support::support;
@@ -74,34 +82,43 @@ fn settings_file(named: Option<&Path>, folder: &Path) -> PathBuf {
     named.map_or_else(|| folder.join(FILE_NAME), Path::to_owned)
 }
 
-/// A new tar file for this user's eyes only. What is there already is not overwritten, and a file that
-/// did not get whole is taken away.
-fn write_new(
-    path: &Path,
-    write: impl FnOnce(&mut tar::Builder<File>) -> Result<(), String>,
-) -> Result<(), Failure> {
+/// A new file for this user's eyes only. What is there already is not overwritten, and a file that did
+/// not get whole is taken away.
+fn write_new(path: &Path, write: impl FnOnce(File) -> Result<File, String>) -> Result<(), Failure> {
     let failed =
         |reason: String| Failure::failed(format!("Cannot write {}: {reason}.", path.display()));
-    let file = fs::OpenOptions::new()
+    let file = create(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            failed("it is there already; choose another name".to_owned())
+        }
+        _ => failed(error.to_string()),
+    })?;
+    write(file).map(drop).map_err(|reason| {
+        let _ = fs::remove_file(path);
+        failed(reason)
+    })
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new()
+        .read(true)
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                failed("it is there already; choose another name".to_owned())
-            }
-            _ => failed(error.to_string()),
-        })?;
+}
+
+/// Fills a file with a tar archive. When it comes back it is whole and on disk.
+fn write_tar(
+    file: File,
+    write: impl FnOnce(&mut tar::Builder<File>) -> Result<(), String>,
+) -> Result<File, String> {
     let mut tar = tar::Builder::new(file);
-    let written = write(&mut tar).and_then(|()| {
-        let whole = tar.into_inner().and_then(|file| file.sync_all());
-        whole.map_err(|error| error.to_string())
-    });
-    written.map_err(|reason| {
-        let _ = fs::remove_file(path);
-        failed(reason)
-    })
+    write(&mut tar)?;
+    let whole = tar
+        .into_inner()
+        .and_then(|file| file.sync_all().map(|()| file));
+    whole.map_err(|error| error.to_string())
 }
 
 fn add_bytes(tar: &mut tar::Builder<File>, name: &str, bytes: &[u8]) -> Result<(), String> {

@@ -5,11 +5,21 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::{backup, pending};
 use crate::cli::Failure;
 use crate::provenance;
 
-/// What stays: the lock is held, and whoever has the folder may have put other things there.
-const OURS: [&str; 4] = ["rigd.", "tokens.key", "codes", "listening"];
+/// What goes, by how its name begins: whoever has the folder may have put other things there.
+const OURS: [&str; 7] = [
+    "rigd.",
+    "tokens.key",
+    "codes",
+    "tls-",
+    "listening",
+    "restore.",
+    backup::PART,
+];
+/// It is held.
 const STAYS: &str = "rigd.lock";
 
 /// `rigd reset`.
@@ -26,6 +36,16 @@ pub struct ResetArgs {
 /// Deletes what rigd has put into the state folder. No rigd may be running there.
 pub fn reset(folder: &Path) -> Result<(), Failure> {
     let _lock = provenance::hold(folder, "Cannot reset")?;
+    empty(folder)?;
+    println!(
+        "{} is as new. Settings elsewhere, such as /etc/rigd/rigd.toml, are as they were.",
+        folder.display()
+    );
+    Ok(())
+}
+
+/// The same for who holds the folder already.
+pub(super) fn empty(folder: &Path) -> Result<(), Failure> {
     let failed = |path: &Path, error: std::io::Error| {
         Failure::failed(format!(
             "Cannot delete {}: {error}; do it again as root.",
@@ -43,10 +63,12 @@ pub fn reset(folder: &Path) -> Result<(), Failure> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name != STAYS && OURS.iter().any(|ours| name.starts_with(ours))
     });
-    // The database last: half a reset is a rig as it was.
-    ours.sort_by_key(|path| {
-        path.file_name()
-            .is_some_and(|name| name == provenance::database::FILE)
+    // The database last: half a reset is a rig as it was. And behind it the mark that one is wanted: what
+    // is interrupted is done again.
+    ours.sort_by_key(|path| match path.file_name() {
+        Some(name) if name == provenance::database::FILE => 1,
+        Some(name) if name == pending::RESET => 2,
+        _ => 0,
     });
     for path in &ours {
         let deleted = if path.is_dir() {
@@ -56,9 +78,5 @@ pub fn reset(folder: &Path) -> Result<(), Failure> {
         };
         deleted.map_err(|error| failed(path, error))?;
     }
-    println!(
-        "{} is as new. Settings elsewhere, such as /etc/rigd/rigd.toml, are as they were.",
-        folder.display()
-    );
     Ok(())
 }

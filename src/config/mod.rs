@@ -95,6 +95,8 @@ settings! {
         pub mixer: Mixer = Mixer::default();
         /// `[realtime]`.
         pub realtime: Realtime = Realtime::default();
+        /// `[device]`.
+        pub device: Device = Device::default();
         /// `[limits]`.
         pub limits: Limits = Limits::default();
         /// `[roles]`.
@@ -229,6 +231,16 @@ settings! {
 }
 
 settings! {
+    /// What a host may ask of the box itself, from a phone.
+    pub struct Device, section "device" of Config at |c| c.device;
+
+    /// Reboot and power-off, through systemd-logind. false is for a box that has more to do than this.
+    pub allow_power: bool = true, Kind::Bool, "";
+    /// The largest backup that is taken for a restore.
+    pub restore_max_mb: u32 = 1_024, Kind::Int(1, 1_000_000), "MiB";
+}
+
+settings! {
     /// How much one client may ask for. A limit refuses the message and never cuts the connection.
     pub struct Limits, section "limits" of Config at |c| c.limits;
 
@@ -309,6 +321,7 @@ impl Config {
             .chain(Tls::FIELDS)
             .chain(Mixer::FIELDS)
             .chain(Realtime::FIELDS)
+            .chain(Device::FIELDS)
             .chain(Limits::FIELDS)
             .chain(Roles::FIELDS)
             .chain(Features::FIELDS)

@@ -40,6 +40,28 @@ impl Desk {
             .open(token, address, &self.state.people, &now)
     }
 
+    /// What people without a token may do from now on, those who are here included, but for whom a host
+    /// has given another role. `features` are those of `status.get`.
+    pub fn admit_anonymous(&mut self, role: Role, features: Vec<&'static str>) {
+        self.fixed.features = features;
+        if role == self.fixed.anonymous {
+            return;
+        }
+        let before = self.anonymous();
+        self.fixed.anonymous = role;
+        let rights = self.anonymous();
+        for client in self.clients.values_mut() {
+            if client.proof.is_none() && client.rights == before {
+                client.rights = rights.clone();
+                client.by = Arc::new(By {
+                    role,
+                    ..(*client.by).clone()
+                });
+            }
+        }
+        self.presence.mark();
+    }
+
     /// What somebody without a token may do.
     pub fn anonymous(&self) -> Rights {
         self.door.gate.rights(self.fixed.anonymous, &[])

@@ -84,6 +84,11 @@ impl Handover {
         self.wait_for_last(waiting, now);
     }
 
+    /// Hands over what nobody waits for, and no change is.
+    pub fn tell(&mut self, commands: Vec<Command>) {
+        self.send(commands);
+    }
+
     /// Answers after everything that was handed over so far is applied.
     pub fn wait_for_last(&mut self, waiting: Waiting, now: Instant) {
         self.in_flight.push_back(InFlight {

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use rigd_rt::command::TrackLevel;
+use rigd_rt::{Command, TrackKind};
 use serde_json::{Map, Value, json};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -13,6 +15,19 @@ use crate::protocol::views::{self, object};
 use crate::rig::{PluginRef, Reject};
 
 impl Desk {
+    /// Fades the sound out, for the end: the state stays as it is, and so does what the next start plays.
+    pub fn fall_silent(&mut self) {
+        let masters = self.state.tracks.iter();
+        let masters = masters.filter(|track| track.kind == TrackKind::Master);
+        let silence = masters.map(|master| Command::Level {
+            track: master.place(),
+            level: TrackLevel::Volume,
+            value: 0.0,
+        });
+        self.handover.tell(silence.collect());
+        self.read_reports(Instant::now());
+    }
+
     pub(super) fn find(&self, plugin: &PluginRef) -> Result<(String, rigd_rt::Kind), Reject> {
         self.state
             .locate(plugin)

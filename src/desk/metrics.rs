@@ -44,7 +44,7 @@ impl Desk {
             self.troubles(now).len() as f64,
         );
         self.queues(page);
-        self.log_lag(page, now);
+        self.log_lag(page);
         self.telemetry.metrics(page);
     }
 
@@ -87,10 +87,9 @@ impl Desk {
         );
     }
 
-    fn log_lag(&self, page: &mut Page, now: Instant) {
-        let time = now.saturating_duration_since(self.started);
+    fn log_lag(&self, page: &mut Page) {
         let (entries, lag) = match &self.log {
-            Some(log) => (log.ticket().saturating_sub(log.synced()), log.lag(time)),
+            Some(log) => (log.ticket().saturating_sub(log.synced()), log.lag()),
             None => (0, Default::default()),
         };
         page.gauge(

@@ -24,6 +24,7 @@
 //! | `load.rs` | a processor that is too slow |
 //! | `people.rs` | who is here, and what a host does about it |
 //! | `pairing.rs` | codes, and tokens for them |
+//! | `device.rs` | what a host asks of the box |
 //! | `howls.rs` | what `feedback` effects do by themselves |
 //!
 //! A message goes in by [`Desk::receive`]; its answer is put into the client's outbox, at once or
@@ -31,6 +32,7 @@
 
 mod change;
 mod client;
+mod device;
 mod greet;
 mod handover;
 mod history;
@@ -63,11 +65,13 @@ use tokio_tungstenite::tungstenite::Message;
 
 use client::Resync;
 pub use client::{Client, ClientId};
+use device::Chore;
 pub use pairing::Lookup;
 pub use visit::Visitor;
 
 use crate::backend::{Format, Wanted};
 use crate::batcher::Batcher;
+use crate::care::Caretaker;
 use crate::config::{Features, Limits};
 use crate::protocol;
 use crate::provenance::Log;
@@ -109,7 +113,7 @@ pub enum Wake {
     At(Instant),
 }
 
-/// What does not change while the desk is there.
+/// What the desk is told at its start.
 #[derive(Clone, Debug)]
 pub struct Fixed {
     /// Names this run.
@@ -160,6 +164,8 @@ pub struct Desk {
     attendance: Attendance,
     people_looked_at: Option<Instant>,
     telemetry: Telemetry,
+    caretaker: Option<Caretaker>,
+    chore: Option<Box<Chore>>,
     /// Boxed: most rigs write none.
     transcript: Option<Box<Transcript>>,
     backend_trouble: Option<String>,
@@ -197,6 +203,8 @@ impl Desk {
             attendance: Attendance::default(),
             people_looked_at: None,
             telemetry: Telemetry::default(),
+            caretaker: None,
+            chore: None,
             backend_trouble: None,
             started: Instant::now(),
         }
@@ -339,7 +347,8 @@ impl Desk {
             log.tick(now.saturating_duration_since(self.started));
         }
         self.acknowledge(now);
-        self.read_log(now);
+        self.read_log();
+        self.look_after_device(now);
         if self.handover.owes() {
             return Wake::Soon;
         }
@@ -528,7 +537,6 @@ impl Desk {
 
     /// What does not work as it should, in sentences for a person.
     pub fn troubles(&self, now: Instant) -> Vec<String> {
-        let time = now.saturating_duration_since(self.started);
         let mut troubles = Vec::new();
         if !self.is_engine_alive(now) {
             let engine =
@@ -538,7 +546,7 @@ impl Desk {
         troubles.extend(self.backend_trouble.clone());
         troubles.extend(self.load.trouble());
         troubles.extend(self.door.trouble.clone());
-        troubles.extend(self.log.iter().flat_map(|log| log.troubles(time)));
+        troubles.extend(self.log.iter().flat_map(Log::troubles));
         troubles
     }
 

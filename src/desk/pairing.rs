@@ -12,7 +12,7 @@ use super::client::By;
 use super::settle::Origin;
 use crate::protocol::Given;
 use crate::protocol::views::object;
-use crate::provenance::event::Notice;
+use crate::provenance::event::{EntityType, Notice};
 use crate::rig::Reject;
 use crate::session::Role;
 use crate::session::clock::{Life, Moment};
@@ -66,6 +66,7 @@ impl Desk {
         self.door.codes.open(name, offer, &moment)?;
         let notice = Notice {
             operation: "session.invite",
+            entity_type: EntityType::Session,
             subject: origin.by.user_id.clone(),
             details,
             person: None,
@@ -170,6 +171,7 @@ impl Desk {
         });
         let notice = Notice {
             operation: "session.pair",
+            entity_type: EntityType::Session,
             subject: user_id.to_owned(),
             details,
             person: None,

@@ -9,11 +9,11 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::Desk;
 use super::client::{By, Client, ClientId};
-use super::settle::{Origin, own};
+use super::settle::{Origin, hash, own};
 use crate::protocol::encode::Micros;
 use crate::protocol::views::object;
 use crate::protocol::{Given, SessionAsk, Whom};
-use crate::provenance::event::Notice;
+use crate::provenance::event::{EntityType, Notice};
 use crate::provenance::recorder::Circumstances;
 use crate::rig::Reject;
 use crate::session::clock::Moment;
@@ -36,7 +36,8 @@ pub struct Presence {
     is_dirty: bool,
     /// How often it was marked.
     marks: u64,
-    sent: Option<(Instant, Value)>,
+    /// When, and a hash of it.
+    sent: Option<(Instant, u64)>,
 }
 
 impl Presence {
@@ -55,8 +56,8 @@ impl Presence {
     /// When it is to be told again.
     pub fn due(&self, clients: usize) -> Option<Instant> {
         let pairs = u32::try_from(clients * clients).unwrap_or(u32::MAX);
-        let (sent, _) = self.sent.as_ref().filter(|_| self.is_dirty)?;
-        Some(*sent + PRESENCE_EVERY + PRESENCE_PER_PAIR * pairs)
+        let (sent, _) = self.sent.filter(|_| self.is_dirty)?;
+        Some(sent + PRESENCE_EVERY + PRESENCE_PER_PAIR * pairs)
     }
 }
 
@@ -119,6 +120,7 @@ impl Desk {
     fn record_presence(&mut self, operation: &'static str, subject: String, by: &Arc<By>) {
         let notice = Notice {
             operation,
+            entity_type: EntityType::Session,
             subject,
             details: json!({}),
             person: None,
@@ -135,6 +137,7 @@ impl Desk {
         let those: Vec<ClientId> = proved.map(|(id, _)| *id).collect();
         let notice = Notice {
             operation: "session.rotate",
+            entity_type: EntityType::Session,
             subject: "everyone".to_owned(),
             details: json!({ "connections": those.len() }),
             person: None,
@@ -157,7 +160,8 @@ impl Desk {
         self.presence.is_dirty = false;
         let here = self.clients.values().filter(|client| client.hears());
         let users: Value = here.map(Client::entry).collect();
-        if self.presence.sent.as_ref().map(|(_, told)| told) == Some(&users) {
+        let print = hash(&users.to_string());
+        if self.presence.sent.is_some_and(|(_, told)| told == print) {
             return;
         }
         let data = object(json!({ "users": users }));
@@ -171,7 +175,7 @@ impl Desk {
                 client.outbox.latest(Latest::Presence, message);
             }
         }
-        self.presence.sent = Some((now, users));
+        self.presence.sent = Some((now, print));
     }
 
     pub(super) fn session(
@@ -310,6 +314,7 @@ impl Desk {
     ) -> Option<u64> {
         let notice = Notice {
             operation,
+            entity_type: EntityType::Session,
             subject: subject.to_owned(),
             details,
             person,

@@ -91,8 +91,7 @@ impl Desk {
     }
 
     /// Asks what may be asked, and answers what has an answer.
-    pub(super) fn read_log(&mut self, now: Instant) {
-        let time = now.saturating_duration_since(self.started);
+    pub(super) fn read_log(&mut self) {
         loop {
             let Some(log) = &self.log else {
                 self.questions = Questions::default();
@@ -108,7 +107,7 @@ impl Desk {
                     continue;
                 }
                 // What a dead disk does not take is not waited for: what it has can be read.
-                if first.ticket > log.synced() && !log.is_dead(time) {
+                if first.ticket > log.synced() && !log.is_dead() {
                     return;
                 }
                 first.is_out = log.ask(first.ask.clone());

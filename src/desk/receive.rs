@@ -74,7 +74,7 @@ impl Desk {
     }
 
     /// Takes note of one more message.
-    fn count(&mut self, id: ClientId, now: Instant) -> Result<(), Reject> {
+    pub(super) fn count(&mut self, id: ClientId, now: Instant) -> Result<(), Reject> {
         let time = now.saturating_duration_since(self.started);
         match self.buckets(id, now) {
             Some(buckets) => buckets.messages.take(time),
@@ -237,6 +237,7 @@ impl Desk {
             }
             Body::Log(ask) => self.ask_log(origin, ask, now),
             Body::Session(ask) => self.session(origin, ask, now),
+            Body::Device(ask) => self.device(origin, ask, now),
             Body::Auth {
                 token,
                 user_id,

@@ -352,14 +352,13 @@ impl Desk {
     /// Whether what has no change in it counts as kept: the disk has not failed.
     pub(super) fn is_disk_alive(&self) -> bool {
         let log = self.log.as_ref();
-        log.is_some_and(|log| !log.is_dead(self.started.elapsed()))
+        log.is_some_and(|log| !log.is_dead())
     }
 
     /// Acknowledges what is on disk by now, and what a dead disk will not take.
     pub(super) fn acknowledge(&mut self, now: Instant) {
-        let time = now.saturating_duration_since(self.started);
         let (synced, is_dead) = match &self.log {
-            Some(log) => (log.synced(), log.is_dead(time)),
+            Some(log) => (log.synced(), log.is_dead()),
             None => (0, true),
         };
         while let Some(owed) = self.acks.front() {

@@ -33,8 +33,50 @@ const TEND_EVERY: Duration = Duration::from_millis(20);
 /// The name of the port, where there are ports.
 const PORT: &str = "loopback";
 
+/// What a measurement came to.
+pub struct RoundTrip {
+    /// Of the backend that was measured.
+    pub format: Format,
+    /// From the output to the input.
+    pub frames: usize,
+    /// What came back by what was played, linear; negative when it is upside down.
+    pub gain: f32,
+}
+
 /// Measures, and prints what came out.
 pub fn run(args: &DoctorArgs, config: &Config) -> Result<(), Failure> {
+    let RoundTrip {
+        format,
+        frames,
+        gain,
+    } = measure(args, config)?;
+    let ms = frames as f64 * 1000.0 / f64::from(format.sample_rate_hz);
+    let stated = format.latency_in_ms + format.latency_out_ms;
+    let gain_db = 20.0 * gain.abs().log10();
+    if args.json {
+        let data = json!({
+            "backend": format.backend,
+            "sample_rate": format.sample_rate_hz,
+            "block_frames": format.block_frames,
+            "round_trip_frames": frames,
+            "round_trip_ms": ms,
+            "stated_ms": stated,
+            "gain_db": gain_db,
+            "inverted": gain < 0.0,
+        });
+        return print(&format!("{data}\n"));
+    }
+    let inverted = if gain < 0.0 { ", upside down" } else { "" };
+    print(&format!(
+        "round trip: {frames} frames, {ms:.2} ms at {} Hz in blocks of {} ({})\n\
+         the backend states {stated:.2} ms; what came back is at {gain_db:.1} dB{inverted}\n",
+        format.sample_rate_hz, format.block_frames, format.backend
+    ))
+}
+
+/// Plays the noise and finds it again. Takes some seconds; `Err` when there is no backend to measure, or
+/// what came back is in doubt.
+pub fn measure(args: &DoctorArgs, config: &Config) -> Result<RoundTrip, Failure> {
     let mut config = config.clone();
     (config.audio.input, config.audio.music, config.audio.output) = (None, None, None);
     config.jack.client_name = format!("rigd-doctor-{}", std::process::id());
@@ -59,29 +101,11 @@ pub fn run(args: &DoctorArgs, config: &Config) -> Result<(), Failure> {
              again, or with larger blocks."
         )),
     })?;
-    let frames = trip.lag;
-    let ms = frames as f64 * 1000.0 / f64::from(format.sample_rate_hz);
-    let stated = format.latency_in_ms + format.latency_out_ms;
-    let gain_db = 20.0 * trip.gain.abs().log10();
-    if args.json {
-        let data = json!({
-            "backend": format.backend,
-            "sample_rate": format.sample_rate_hz,
-            "block_frames": format.block_frames,
-            "round_trip_frames": frames,
-            "round_trip_ms": ms,
-            "stated_ms": stated,
-            "gain_db": gain_db,
-            "inverted": trip.gain < 0.0,
-        });
-        return print(&format!("{data}\n"));
-    }
-    let inverted = if trip.gain < 0.0 { ", upside down" } else { "" };
-    print(&format!(
-        "round trip: {frames} frames, {ms:.2} ms at {} Hz in blocks of {} ({})\n\
-         the backend states {stated:.2} ms; what came back is at {gain_db:.1} dB{inverted}\n",
-        format.sample_rate_hz, format.block_frames, format.backend
-    ))
+    Ok(RoundTrip {
+        format,
+        frames: trip.lag,
+        gain: trip.gain,
+    })
 }
 
 /// The noise and the silence behind it, as often as there are rounds.

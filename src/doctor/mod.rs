@@ -12,7 +12,7 @@
 //! | `sequence.rs` | the noise that is played, and found again: pure |
 
 mod checks;
-mod loopback;
+pub mod loopback;
 mod seen;
 pub mod sequence;
 mod system;

@@ -139,6 +139,8 @@ pub enum Body {
     Log(Ask),
     /// About people.
     Session(SessionAsk),
+    /// About the box.
+    Device(DeviceAsk),
     /// Who this is.
     Auth {
         /// A claim with proof.
@@ -173,6 +175,19 @@ pub enum SessionAsk {
     },
 }
 
+/// What a host asks of the box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceAsk {
+    /// What it is, and what it may be asked.
+    Get,
+    /// It starts anew.
+    Reboot,
+    /// It is switched off.
+    PowerOff,
+    /// It forgets everything.
+    Reset,
+}
+
 /// Whom a host means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whom {
@@ -203,7 +218,7 @@ fn read(text: &str, limits: Limits, head: &mut Head) -> Result<Body, Reject> {
         let reason = format!("is nested deeper than {DEPTH_MAX} levels");
         return Err(Reject::over(None, reason, DEPTH_MAX));
     }
-    let top = Fields::parse(text).map_err(|error| not_an_object(text, &error))?;
+    let top = Fields::parse(text).map_err(|_| not_an_object(text))?;
     // What an answer needs comes first, so that every fault is answered to the right message.
     head.id = match top.raw("id") {
         None => None,
@@ -267,11 +282,11 @@ fn empty() -> Box<RawValue> {
     RawValue::from_string("{}".to_owned()).expect("an empty object is JSON")
 }
 
-fn not_an_object(text: &str, error: &serde_json::Error) -> Reject {
-    if serde_json::from_str::<IgnoredAny>(text).is_ok() {
-        Reject::message("must be a JSON object")
-    } else {
-        Reject::message(format!("is not JSON ({error})"))
+fn not_an_object(text: &str) -> Reject {
+    // What is found on the way to an object may repeat the whole text; what is no JSON is told by its place.
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => Reject::message("must be a JSON object"),
+        Err(error) => Reject::message(format!("is not JSON ({error})")),
     }
 }
 
@@ -468,6 +483,17 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
             user_id: data.required("user_id", NAME_MAX)?,
             given: given(data)?,
         }),
+        Kind::DeviceGet => Body::Device(DeviceAsk::Get),
+        Kind::DeviceReboot => Body::Device(DeviceAsk::Reboot),
+        Kind::DevicePowerOff => Body::Device(DeviceAsk::PowerOff),
+        Kind::DeviceReset => match data.boolean("factory")? {
+            // Nobody is to do this by accident.
+            Some(true) => Body::Device(DeviceAsk::Reset),
+            _ => {
+                let reason = "must be true: everything that the rig has kept is deleted";
+                return Err(Reject::field("factory", reason));
+            }
+        },
         Kind::Auth => Body::Auth {
             token: data.string("token", TOKEN_MAX)?,
             user_id: data
@@ -680,7 +706,7 @@ pub fn pairing(body: &[u8]) -> Result<(String, String), Reject> {
         let reason = format!("is nested deeper than {DEPTH_MAX} levels");
         return Err(Reject::over(None, reason, DEPTH_MAX));
     }
-    let data = Fields::parse(text).map_err(|error| not_an_object(text, &error))?;
+    let data = Fields::parse(text).map_err(|_| not_an_object(text))?;
     let code = data.required("code", ID_MAX)?;
     let user_id = data.required("user_id", NAME_MAX)?;
     if !is_name(&user_id) {

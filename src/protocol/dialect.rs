@@ -74,6 +74,10 @@ pub enum Kind {
     SessionInvite,
     SessionEnd,
     SessionRole,
+    DeviceGet,
+    DeviceReboot,
+    DevicePowerOff,
+    DeviceReset,
     UserCursorUpdate,
     Heartbeat,
 }
@@ -103,7 +107,7 @@ const fn old(names: Names, said: &'static str, heard: &'static str) -> Names {
 }
 
 /// In the order of [`Kind`].
-const TABLE: [Names; 39] = [
+const TABLE: [Names; 43] = [
     names(Kind::Auth, "auth", "AUTH"),
     old(
         names(Kind::PluginAdd, "plugin.add", "PLUGIN_ADD"),
@@ -205,6 +209,10 @@ const TABLE: [Names; 39] = [
     names(Kind::SessionInvite, "session.invite", "SESSION_INVITE"),
     names(Kind::SessionEnd, "session.end", "SESSION_END"),
     names(Kind::SessionRole, "session.role", "SESSION_ROLE"),
+    names(Kind::DeviceGet, "device.get", "DEVICE_GET"),
+    names(Kind::DeviceReboot, "device.reboot", "DEVICE_REBOOT"),
+    names(Kind::DevicePowerOff, "device.power_off", "DEVICE_POWER_OFF"),
+    names(Kind::DeviceReset, "device.reset", "DEVICE_RESET"),
     names(
         Kind::UserCursorUpdate,
         "USER_CURSOR_UPDATE",

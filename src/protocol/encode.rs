@@ -398,6 +398,7 @@ fn put_legacy<M: SerializeMap>(what: &What, map: &mut M) -> Result<(), M::Error>
             plugin_id,
             name,
             kind,
+            position,
             values,
             ..
         } => {
@@ -409,6 +410,7 @@ fn put_legacy<M: SerializeMap>(what: &What, map: &mut M) -> Result<(), M::Error>
                     plugin_id,
                     name,
                     kind: *kind,
+                    position: *position,
                     values,
                 },
             )
@@ -456,6 +458,7 @@ struct LegacyPlugin<'a> {
     plugin_id: &'a str,
     name: &'a str,
     kind: rigd_rt::Kind,
+    position: usize,
     values: &'a [f64],
 }
 
@@ -465,6 +468,7 @@ impl Serialize for LegacyPlugin<'_> {
         map.serialize_entry("id", self.plugin_id)?;
         map.serialize_entry("name", self.name)?;
         map.serialize_entry("trackId", self.track_id)?;
+        map.serialize_entry("position", &self.position)?;
         map.serialize_entry("parameters", &Parameters(self.kind, self.values))?;
         map.serialize_entry("bypassed", &false)?;
         map.end()

@@ -79,6 +79,7 @@ fn canonical(name: &str) -> Option<&'static str> {
         "role" => "role",
         "tracks" => "tracks",
         "ttl_s" | "ttlS" => "ttl_s",
+        "factory" => "factory",
         "connection_id" | "connectionId" => "connection_id",
         "code" => "code",
         "direction" => "direction",

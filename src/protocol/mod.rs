@@ -20,5 +20,5 @@ mod fields;
 pub mod meters;
 pub mod views;
 
-pub use decode::{Batch, Body, Given, Head, Incoming, Limits, SessionAsk, Whom, decode};
+pub use decode::{Batch, Body, DeviceAsk, Given, Head, Incoming, Limits, SessionAsk, Whom, decode};
 pub use dialect::{Dialect, Kind};

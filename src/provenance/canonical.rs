@@ -107,11 +107,16 @@ pub fn put_string(text: &mut String, string: &str) {
     loop {
         let (plain, special) = rest.split_at(plain_len(rest.as_bytes()));
         text.push_str(plain);
+        // JSON in a string is full of quotes.
+        if let Some(behind) = special.strip_prefix('"') {
+            text.push_str("\\\"");
+            rest = behind;
+            continue;
+        }
         let mut chars = special.chars();
         let Some(c) = chars.next() else { break };
         rest = chars.as_str();
         match c {
-            '"' => text.push_str("\\\""),
             '\\' => text.push_str("\\\\"),
             '\n' => text.push_str("\\n"),
             '\r' => text.push_str("\\r"),

@@ -1,4 +1,4 @@
-//! Whole databases: copied while they are written to, looked at, and put in the place of one another.
+//! Whole databases: copied while they are written to, looked at, and made ready to take the place of one another.
 
 use std::fs;
 use std::path::Path;
@@ -51,18 +51,15 @@ pub fn extent(path: &Path) -> Result<(usize, i64, u64), Unusable> {
     Ok((database::version(&db)?, rows, bytes))
 }
 
-/// Puts `new` in the place of `old` with one rename, and keeps the old one, if there is one, as `before`.
-/// Says whether there was. Nobody may be writing to either. Numbers go on behind those of both.
-pub fn exchange(new: &Path, old: &Path, before: &Path) -> Result<bool, String> {
+/// Makes everything ready for `new` to take the place of `old` with one rename: both are one file then,
+/// the old one, if there is one, is kept as `before`, and numbers go on behind those of both. Says whether
+/// there was an old one. Nobody may be writing to either.
+pub fn prepare(new: &Path, old: &Path, before: &Path) -> Result<bool, String> {
     let text = |error: std::io::Error| error.to_string();
     let mut is_there = old.exists();
     if is_there {
         match into_one_file(old) {
-            Ok(mark) => {
-                raise_mark(new, mark).map_err(|error| error.to_string())?;
-                let _ = fs::remove_file(before);
-                fs::hard_link(old, before).map_err(text)?;
-            }
+            Ok(mark) => raise_mark(new, mark).map_err(|error| error.to_string())?,
             Err(Unusable::Corrupt(_)) => {
                 database::set_aside(old).map_err(text)?;
                 is_there = false;
@@ -71,11 +68,10 @@ pub fn exchange(new: &Path, old: &Path, before: &Path) -> Result<bool, String> {
         }
     }
     into_one_file(new).map_err(|error| error.to_string())?;
-    fs::rename(new, old).map_err(text)?;
-    let folder = old.parent().unwrap_or(Path::new("."));
-    fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(text)?;
+    if is_there {
+        let _ = fs::remove_file(before);
+        fs::hard_link(old, before).map_err(text)?;
+    }
     Ok(is_there)
 }
 

@@ -65,13 +65,15 @@ pub struct Event {
     pub metadata: String,
 }
 
-/// Something about people, which is no change of the rig: it has no number of its own, and carries that of
+/// Something about people or the box, which is no change of the rig: it has no number of its own, and carries that of
 /// the newest change before it.
 #[derive(Clone, Debug)]
 pub struct Notice {
     /// `session.role`, …
     pub operation: &'static str,
-    /// About whom.
+    /// People, or the rig as a whole.
+    pub entity_type: EntityType,
+    /// About whom; [`RIG`].
     pub subject: String,
     /// No code, no token.
     pub details: Value,

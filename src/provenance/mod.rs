@@ -69,6 +69,8 @@ use writer::{Health, Run, Writer};
 const COMMIT_EVERY: Duration = Duration::from_millis(50);
 /// A disk that has not answered for so long counts as dead.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Of the time between two looks at the disk, so much at most counts for [`PATIENCE`].
+const LOOKED_AWAY: Duration = Duration::from_millis(100);
 /// Numbers that are reserved ahead: enough for more than a day at a thousand changes a second while the
 /// disk takes nothing, and JSON's exact integers last for 2^25 starts.
 const RESERVED: u64 = 1 << 28;
@@ -273,7 +275,6 @@ impl Opened {
         let mut troubles = self.troubles;
         let mut lock = None;
         let mut reader = None;
-        let mut unsynced_since = None;
         let seq_mark = seq.saturating_add(RESERVED);
         let writer = self.store.and_then(|store| {
             lock = Some(store.lock);
@@ -295,7 +296,6 @@ impl Opened {
                             stage: None,
                             seq_mark,
                         }));
-                        unsynced_since = Some(Duration::ZERO);
                     }
                     Some(writer)
                 }
@@ -313,7 +313,8 @@ impl Opened {
             seq_mark,
             seq,
             due: None,
-            unsynced_since,
+            waited: Duration::ZERO,
+            ticked: Duration::ZERO,
             wanted: 0,
             journal: Journal::default(),
             epoch,
@@ -332,8 +333,9 @@ pub struct Log {
     seq: u64,
     /// When what waits is handed over.
     due: Option<Duration>,
-    /// Since when something has been on its way to the disk.
-    unsynced_since: Option<Duration>,
+    /// How long something has been on its way to the disk, while [`Log::tick`] looked.
+    waited: Duration,
+    ticked: Duration,
     /// The newest ticket that somebody waits for.
     wanted: u64,
     journal: Journal,
@@ -463,28 +465,32 @@ impl Log {
     }
 
     /// How long the disk has been at what it was given last.
-    pub fn lag(&self, now: Duration) -> Duration {
-        let since = self.unsynced_since;
-        since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    pub fn lag(&self) -> Duration {
+        if self.is_busy() {
+            self.waited
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Whether the disk has not taken anything for so long that nobody should wait for it.
-    pub fn is_dead(&self, now: Duration) -> bool {
-        self.writer.is_none()
-            || self
-                .unsynced_since
-                .is_some_and(|since| now.saturating_sub(since) >= PATIENCE)
+    pub fn is_dead(&self) -> bool {
+        self.writer.is_none() || self.lag() >= PATIENCE
+    }
+
+    fn is_busy(&self) -> bool {
+        self.health().is_some_and(|health| health.is_busy())
     }
 
     /// What is wrong, in sentences for a person.
-    pub fn troubles(&self, now: Duration) -> Vec<String> {
+    pub fn troubles(&self) -> Vec<String> {
         let mut troubles = self.troubles.clone();
         troubles.extend(
             self.health()
                 .into_iter()
                 .flat_map(|health| health.damages()),
         );
-        if self.writer.is_some() && self.is_dead(now) {
+        if self.writer.is_some() && self.is_dead() {
             let trouble = self.health().and_then(|health| health.trouble());
             troubles.push(format!(
                 "the disk does not take the log: {}; changes are played and not kept",
@@ -496,13 +502,16 @@ impl Log {
 
     /// Moves what waits towards the disk.
     pub fn tick(&mut self, now: Duration) {
+        let passed = now.saturating_sub(std::mem::replace(&mut self.ticked, now));
+        // Time in which nobody looked (this thread was held up, or the whole process) says nothing of the disk.
+        self.waited += passed.min(LOOKED_AWAY);
         let Some(writer) = &self.writer else {
             self.recorder.close_due(now);
             let _ = self.recorder.take(Timestamp::now(), now);
             return;
         };
         if !writer.health().is_busy() {
-            self.unsynced_since = None;
+            self.waited = Duration::ZERO;
         }
         if writer.health().wants_everything() {
             self.recorder.record_replaced(self.seq);
@@ -522,7 +531,6 @@ impl Log {
         }
         let batch = self.batch(now, self.seq_mark);
         self.due = None;
-        self.unsynced_since = Some(now);
         if let Some(writer) = &self.writer {
             // It is not busy, so there is room.
             let _ = writer.offer(batch);

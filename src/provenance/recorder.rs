@@ -199,7 +199,7 @@ impl Recorder {
         self.push(event, parts).then_some(self.ticket)
     }
 
-    /// Records something about people, and keeps what is said of them. The ticket says when it is on disk;
+    /// Records something about people or the box, and keeps what is said of them. The ticket says when it is on disk;
     /// `None`: there was no room.
     pub fn record_notice(
         &mut self,
@@ -208,13 +208,16 @@ impl Recorder {
         by: &Arc<By>,
         how: Circumstances,
     ) -> Option<u64> {
-        let mut details = json!({ "subject": notice.subject });
+        let mut details = match notice.entity_type {
+            EntityType::Session => json!({ "subject": notice.subject }),
+            _ => json!({}),
+        };
         if let (Value::Object(all), Value::Object(more)) = (&mut details, &notice.details) {
             all.extend(more.clone());
         }
         let event = Event {
             operation: notice.operation,
-            entity_type: EntityType::Session,
+            entity_type: notice.entity_type,
             entity_id: notice.entity_id(),
             by: Arc::clone(by),
             seq_first: seq,

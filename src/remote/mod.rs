@@ -51,6 +51,7 @@ pub static ASSETS: &[Asset] = &[
     asset!("/rights.js", JS, "rights.js"),
     asset!("/people.js", JS, "people.js"),
     asset!("/joining.js", JS, "joining.js"),
+    asset!("/device.js", JS, "device.js"),
     asset!("/view.js", JS, "view.js"),
 ];
 

@@ -2,15 +2,26 @@
 
 import { mayDo } from "./rights.js";
 
-const ROLES = ["guest", "performer", "host", "display"];
+/** Performers are given a track of these kinds; what all share is the host's. */
+const PERFORMED = ["mic", "stem"];
+
+/** What somebody can be made: `{role, tracks?}`, by what it is called. */
+function roles(tracks) {
+  const performed = tracks.filter((track) => PERFORMED.includes(track.kind)).map((track) => track.track_id);
+  const performers = performed.map((track_id) => ["performer", [track_id]]);
+  return new Map([["guest"], ...performers, ["host"], ["display"]].map(([role, tracks]) => [called(role, tracks), { role, tracks }]));
+}
+
+const called = (role, tracks) => (tracks ? `${role}: ${tracks.join(", ")}` : role);
 
 export class People {
   #actions;
   #status = null;
+  #roles = roles([]);
   #find = (selector) => document.querySelector(selector);
   #dialog = this.#find(".people");
 
-  /** `actions`: invite(role), giveRole(user_id, role), end(user_id), signOut(). */
+  /** `actions`: invite({role, tracks?}), giveRole(user_id, {role, tracks?}), end(user), signOut(). */
   constructor(actions) {
     this.#actions = actions;
     this.#find(".open-people").addEventListener("click", () => this.#dialog.showModal());
@@ -23,16 +34,29 @@ export class People {
     });
   }
 
+  /** Which tracks somebody can be let in to perform on. */
+  tracks(tracks) {
+    const now = roles(tracks);
+    if ([...now.keys()].join("\n") === [...this.#roles.keys()].join("\n")) return;
+    this.#roles = now;
+    this.#offer(this.#find("#invite-role"), this.#find("#invite-role").value);
+    if (this.#status) this.#list(this.#status);
+  }
+
   /** `isSignedIn`: by a token, which can be forgotten. */
   show(status, isSignedIn) {
     if (status.users === this.#status?.users && status.me === this.#status?.me) return;
     this.#status = status;
-    const { users, me } = status;
+    const isHost = mayDo(status.me, "session:manage");
+    this.#find(".inviting").hidden = !isHost;
+    this.#find(".sign-out").hidden = !isSignedIn;
+    this.#list(status);
+  }
+
+  #list({ users, me }) {
     const isHost = mayDo(me, "session:manage");
     this.#find(".open-people .count").textContent = users.length || "";
     this.#find(".open-people").ariaLabel = `People: ${users.length}`;
-    this.#find(".inviting").hidden = !isHost;
-    this.#find(".sign-out").hidden = !isSignedIn;
     this.#find(".users").replaceChildren(...users.map((user) => this.#row(user, me, isHost)));
   }
 
@@ -41,7 +65,7 @@ export class People {
     const isMe = user.connection_id === me?.connection_id;
     row.dataset.testid = `user-${user.user_id}`;
     row.querySelector(".name").textContent = isMe ? `${user.user_id} (you)` : user.user_id;
-    row.querySelector(".role").textContent = user.tracks ? `${user.role}: ${user.tracks.join(", ")}` : user.role;
+    row.querySelector(".role").textContent = called(user.role, user.tracks);
     const roles = row.querySelector("select");
     const end = row.querySelector(".end");
     if (isMe || !isHost) {
@@ -50,16 +74,26 @@ export class People {
       return row;
     }
     row.querySelector(".role").remove();
-    roles.replaceChildren(...ROLES.map((role) => new Option(role, role, false, role === user.role)));
+    this.#offer(roles, called(user.role, user.tracks));
     roles.ariaLabel = `Role of ${user.user_id}`;
-    roles.addEventListener("change", () => this.#actions.giveRole(user.user_id, roles.value));
+    roles.addEventListener("change", () => this.#actions.giveRole(user.user_id, this.#roles.get(roles.value)));
     end.ariaLabel = `Sign out ${user.user_id}`;
     end.addEventListener("click", () => this.#actions.end(user));
     return row;
   }
 
+  /** The roles to choose from; `present` is shown also when it is none of them. */
+  #offer(select, present) {
+    const names = [...this.#roles.keys()];
+    const others = names.includes(present) ? [] : [new Option(present)];
+    others.forEach((option) => (option.disabled = true));
+    select.replaceChildren(...others, ...names.map((name) => new Option(name)));
+    select.value = present;
+  }
+
   async #invite() {
-    const invite = await this.#actions.invite(this.#find("#invite-role").value);
+    const role = this.#roles.get(this.#find("#invite-role").value);
+    const invite = role && (await this.#actions.invite(role));
     if (!invite) return;
     // The rig's own drawing, as a document rather than as text in this one.
     const drawing = new DOMParser().parseFromString(invite.svg, "image/svg+xml").documentElement;

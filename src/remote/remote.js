@@ -4,6 +4,7 @@
 //   rigd-client --state, status, meters--> view
 //        ^------------ actions --------------'
 
+import { Device } from "./device.js";
 import { Joining } from "./joining.js";
 import { People } from "./people.js";
 import { RigClient } from "./rigd-client.js";
@@ -51,13 +52,21 @@ const view = new View({
 });
 
 const people = new People({
-  invite: async (role) => (await ask("session.invite", { role }))?.data,
-  giveRole: (user_id, role) => ask("session.role", { user_id, role }),
+  invite: async (role) => (await ask("session.invite", role))?.data,
+  giveRole: (user_id, role) => ask("session.role", { user_id, ...role }),
   end: ({ connection_id, user_id, verified }) => ask("session.end", verified ? { user_id } : { connection_id }),
   signOut: () => {
     forget();
     rig.signOut();
   },
+});
+
+const device = new Device({
+  fetch: (path, options = {}) => {
+    const proof = token ? { Authorization: `Bearer ${token}` } : {};
+    return fetch(path, { ...options, headers: { ...options.headers, ...proof } });
+  },
+  tell: (sentence) => view.toast(sentence),
 });
 
 const joining = new Joining((identity) => {
@@ -69,7 +78,10 @@ const joining = new Joining((identity) => {
 });
 
 view.user(userId);
-rig.on("state", (state) => view.show(state));
+rig.on("state", (state) => {
+  view.show(state);
+  people.tracks(state.tracks);
+});
 rig.on("status", (status) => {
   const { connection, me } = status;
   if (connection === "signed-out" && !joining.isNeeded) {
@@ -78,6 +90,7 @@ rig.on("status", (status) => {
   }
   view.connection(status);
   view.rights(me);
+  device.rights(me);
   if (me) view.user(me.user_id, Boolean(token));
   people.show(status, Boolean(token));
   if (connection === "online" && !isKnown) {

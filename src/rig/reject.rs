@@ -88,6 +88,8 @@ pub enum Reject {
     EngineError(String),
     /// The log cannot be read.
     LogUnreadable(String),
+    /// The box, or what looks after it, does not do that.
+    DeviceFailed(String),
     /// No room.
     Capacity {
         /// Of what.
@@ -140,6 +142,7 @@ impl Reject {
             Reject::PresetLoadFailed(_) => "PRESET_LOAD_FAILED",
             Reject::Overtaken { .. } => "PARAMETER_UPDATE_FAILED",
             Reject::EngineError(_) | Reject::LogUnreadable(_) => "ENGINE_ERROR",
+            Reject::DeviceFailed(_) => "DEVICE_FAILED",
             Reject::Capacity { .. } => "CAPACITY",
         }
     }
@@ -216,6 +219,7 @@ impl Reject {
             }
             Reject::EngineError(reason) => format!("The engine refused: {reason}."),
             Reject::LogUnreadable(reason) => format!("The log cannot be read: {reason}."),
+            Reject::DeviceFailed(reason) => format!("The box did not do it: {reason}."),
             Reject::Capacity { what, limit } => {
                 format!("There is no room for more {what} (limit {limit}); remove one first.")
             }
@@ -307,7 +311,9 @@ impl Reject {
                 "name": name,
                 "available": available,
             }),
-            Reject::PresetLoadFailed(reason) => json!({ "reason": reason }),
+            Reject::PresetLoadFailed(reason) | Reject::DeviceFailed(reason) => {
+                json!({ "reason": reason })
+            }
             Reject::Overtaken { current_value, seq } => json!({
                 "current_value": current_value,
                 "seq": seq,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue,
@@ -18,6 +18,7 @@ use tokio::task::spawn_local;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::bearer::Bearer;
+use super::download::Download;
 use super::socket::Arrival;
 use super::tls::Stream;
 use super::{Caller, Place, Shared, api, pair, socket};
@@ -27,8 +28,8 @@ use crate::remote;
 use crate::rig::Reject;
 use crate::telemetry::page::Page;
 
-/// A response, whole.
-pub type Answer = Response<Full<Bytes>>;
+/// A response, whole or on its way from a file.
+pub type Answer = Response<Either<Full<Bytes>, Download>>;
 
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'";
 
@@ -133,7 +134,7 @@ fn upgrade(
     if let Err(reason) = shared.guard.borrow().check_origin(request.headers(), local) {
         return plain(StatusCode::FORBIDDEN, "FORBIDDEN_ORIGIN", &reason);
     }
-    let mut response = match create_response_with_body(&request, Full::default) {
+    let mut response = match create_response_with_body(&request, || Either::Left(Full::default())) {
         Ok(response) => response,
         Err(error) => {
             let mut answer = plain(
@@ -250,7 +251,7 @@ pub fn json_answer(status: StatusCode, body: &Value) -> Answer {
 
 /// A response with the headers that every one has.
 pub fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(body));
+    let mut answer = Response::new(Either::Left(Full::new(body)));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -7,19 +7,23 @@
 //! | `http.rs` | requests: pages, health, metrics, the upgrade |
 //! | `api/` | the HTTP fallback |
 //! | `guard.rs` | who may connect: `Host`, `Origin`, how many |
+//! | `download.rs` | a file on its way out |
 //! | `bearer.rs` | the token that comes with a request |
 //! | `pair.rs` | a code comes in, a token goes out |
 //! | `tls.rs` | handshakes, and the certificate |
 //! | `hall.rs` | connections that are no WebSocket yet |
 //! | `tally.rs` | what is counted before anything reaches the desk |
 //! | `socket.rs` | one WebSocket client |
+//! | `pieces.rs` | a long message on its way to one |
 
 mod api;
 mod bearer;
+mod download;
 mod guard;
 mod hall;
 mod http;
 mod pair;
+mod pieces;
 mod socket;
 mod tally;
 pub mod tls;
@@ -51,8 +55,8 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// What the kernel may hold for a client that does not read, in bytes.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// TCP connections beyond the WebSocket ones: pages, health checks, half-open ones. Past that one of
-/// them is closed for the next.
-const OTHER_CONNECTIONS: usize = 128;
+/// them is closed for the next. As many as there may be phones: all of them come back at once after a restart.
+const OTHER_CONNECTIONS: usize = 256;
 
 /// What the server is told.
 #[derive(Clone, Debug)]
@@ -77,7 +81,7 @@ pub struct Shared {
     ends: watch::Sender<bool>,
     settings: RefCell<Settings>,
     /// What connections are encrypted with.
-    tls: Option<Tls>,
+    tls: RefCell<Option<Tls>>,
     guard: RefCell<Guard>,
     tally: RefCell<Tally>,
     hall: RefCell<Hall>,
@@ -93,7 +97,7 @@ impl Shared {
             desk,
             nudge: Notify::new(),
             settings: RefCell::new(settings),
-            tls,
+            tls: RefCell::new(tls),
             guard,
             tally: RefCell::default(),
             hall: RefCell::default(),
@@ -105,13 +109,18 @@ impl Shared {
 impl Shared {
     /// Whether connections are encrypted.
     pub fn is_encrypted(&self) -> bool {
-        self.tls.is_some()
+        self.tls.borrow().is_some()
     }
 
     /// What the server is told from now on.
     pub fn set_settings(&self, settings: Settings) {
         self.guard.borrow_mut().follow(&settings);
         self.settings.replace(settings);
+    }
+
+    /// What connections to come are encrypted with.
+    pub fn set_tls(&self, tls: Tls) {
+        self.tls.replace(Some(tls));
     }
 
     /// Tells every client that the box goes away.
@@ -131,7 +140,11 @@ pub async fn listen(listener: std::net::TcpListener, shared: Rc<Shared>) -> io::
     let local = listener.local_addr()?;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => accept(stream, local, peer, &shared),
+            Ok((stream, peer)) => {
+                accept(stream, local, peer, &shared);
+                // However many come at once, those who have come get their turn.
+                tokio::task::yield_now().await;
+            }
             // Out of file descriptors or the like: those that are open go on.
             Err(error) => {
                 log::warn!("a connection could not be accepted: {error}");
@@ -158,7 +171,8 @@ fn accept(stream: TcpStream, local: SocketAddr, peer: SocketAddr, shared: &Rc<Sh
     let caller = Caller { local, peer, guest };
     let task = spawn_local(async move {
         let shared = &seat.0;
-        let stream = match &shared.tls {
+        let tls = shared.tls.borrow().clone();
+        let stream = match tls {
             Some(tls) => match tls.accept(stream, peer).await {
                 Some(stream) => stream,
                 None => return shared.tally.borrow_mut().turned_away("tls"),

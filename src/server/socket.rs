@@ -20,16 +20,17 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use super::Shared;
+use super::pieces::Pieces;
 use super::tls::Stream;
 use crate::desk::ClientId;
 use crate::rig::Reject;
 use crate::session::{self, Identity};
 
 /// Small: they are most of what an idle client costs, and larger ones are hardly faster (cargo bench -- wire).
-const READ_BUFFER_BYTES: usize = 2048;
-const WRITE_BUFFER_BYTES: usize = 4096;
-/// Beyond the largest snapshot.
-const WRITE_BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
+const READ_BUFFER_BYTES: usize = 1024;
+const WRITE_BUFFER_BYTES: usize = 2048;
+/// Well beyond what is in it when a piece of a message comes on top.
+const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Messages that one client may have handled before the others get their turn.
 const READS_PER_TURN: usize = 32;
 /// How often the times below are looked at.
@@ -105,6 +106,7 @@ pub async fn serve(
     let now = Instant::now();
     let mut client = Client {
         socket,
+        pieces: Pieces::default(),
         id,
         shared,
         looks,
@@ -117,7 +119,11 @@ pub async fn serve(
     let mut ends = client.shared.ends.subscribe();
     let end = tokio::select! {
         end = poll_fn(|cx| client.poll(cx)) => end,
-        _ = ends.wait_for(|ends| *ends) => End::Close(CloseCode::Away, "the rig is ending"),
+        _ = ends.wait_for(|ends| *ends) => {
+            // What was said before, first: it may be the answer to why.
+            let last = poll_fn(|cx| Poll::Ready(client.write(cx, Instant::now()))).await;
+            last.unwrap_or(End::Close(CloseCode::Away, "the rig is ending"))
+        }
     };
     log::info!(client = id.number(); "client {} ends: {end}", id.number());
     drop(registered);
@@ -155,6 +161,7 @@ impl fmt::Display for End {
 
 struct Client {
     socket: WebSocketStream<Stream>,
+    pieces: Pieces,
     id: ClientId,
     shared: Rc<Shared>,
     looks: Interval,
@@ -196,7 +203,8 @@ impl Client {
     fn ending(&self) -> Option<End> {
         let mut desk = self.shared.desk.borrow_mut();
         let client = desk.client(self.id)?;
-        let why = client.ends.filter(|_| client.outbox.is_empty())?;
+        let is_told = client.outbox.is_empty() && self.pieces.is_empty();
+        let why = client.ends.filter(|_| is_told)?;
         Some(End::Close(CloseCode::Policy, why))
     }
 
@@ -288,7 +296,7 @@ impl Client {
                 Poll::Ready(Err(_)) => return Some(End::Gone),
                 Poll::Ready(Ok(())) => {}
             }
-            let Some(frame) = self.shared.desk.borrow_mut().next_frame(self.id) else {
+            let Some(frame) = self.next_frame() else {
                 break;
             };
             if self.socket.start_send_unpin(frame).is_err() {
@@ -315,6 +323,14 @@ impl Client {
             cx.waker().wake_by_ref();
         }
         None
+    }
+
+    fn next_frame(&mut self) -> Option<Message> {
+        if let Some(piece) = self.pieces.next() {
+            return Some(piece);
+        }
+        let message = self.shared.desk.borrow_mut().next_frame(self.id)?;
+        Some(self.pieces.begin(message))
     }
 
     /// Says why, and waits a little for the peer to hear it: a socket that is closed with unread

@@ -52,6 +52,10 @@ pub fn needs(kind: Kind) -> Option<(Permission, Over)> {
         Kind::DaidQuery | Kind::DaidLineage | Kind::DaidVerify => (May::LogRead, Nothing),
         // Loud, in front of everybody; and the rig's own, which nobody asks for.
         Kind::RigTone | Kind::PluginShed => (May::SessionManage, TheRig),
+        // Whoever may make hosts may do what a host may: the box itself is everyone's.
+        Kind::DeviceGet | Kind::DeviceReboot | Kind::DevicePowerOff | Kind::DeviceReset => {
+            (May::SessionManage, TheRig)
+        }
         Kind::SessionList | Kind::SessionInvite | Kind::SessionEnd | Kind::SessionRole => {
             (May::SessionManage, Nothing)
         }

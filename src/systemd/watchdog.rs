@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// How often it looks. systemd is told each time, so its own patience (`WatchdogSec=`) must be longer;
-/// it then covers this thread.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often it looks: what it finds, it finds so much later at most.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often systemd is told; a trouble it is told at once. Its own patience (`WatchdogSec=`) must be
+/// longer; it then covers this thread.
+const TELL_EVERY: Duration = Duration::from_millis(250);
 /// How long the audio thread may stand still.
 const AUDIO_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the control side has for coming back by itself.
@@ -145,12 +147,21 @@ pub fn start(vital: Arc<Vital>) -> io::Result<()> {
 }
 
 fn watch(vital: &Vital) {
-    let is_asked_for = sd_notify::watchdog_enabled().is_some();
+    let patience = sd_notify::watchdog_enabled();
+    let is_asked_for = patience.is_some();
+    if let Some(patience) = patience {
+        // Before rigd began anew it may have asked for more.
+        let micros = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);
+        super::tell(NotifyState::WatchdogUsec(micros));
+    }
     let mut judge = Judge::new(Instant::now());
     let mut told = None;
+    let mut told_at = None;
     loop {
-        let trouble = judge.look(vital.look(Instant::now()));
+        let now = Instant::now();
+        let trouble = judge.look(vital.look(now));
         if trouble != told {
+            told_at = None;
             match trouble {
                 Some(trouble) if is_asked_for => {
                     log::error!("{trouble}: systemd is asked to start rigd anew");
@@ -160,7 +171,9 @@ fn watch(vital: &Vital) {
             }
             told = trouble;
         }
-        if is_asked_for {
+        let is_time = told_at.is_none_or(|then| now.duration_since(then) >= TELL_EVERY);
+        if is_asked_for && is_time {
+            told_at = Some(now);
             super::tell(match trouble {
                 None => NotifyState::Watchdog,
                 Some(_) => NotifyState::WatchdogTrigger,

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use alsa::Direction;
 use alsa::pcm::Format;
 use rigd::backend::alsa::{Alsa, cards, library, side};
-use rigd::config::Config;
+use rigd::config::{BackendChoice, Config};
+use rigd::doctor::DoctorArgs;
+use rigd::doctor::loopback::measure;
 use rigd_rt::Kind;
 use serde_json::json;
 
@@ -366,4 +368,34 @@ fn a_card_that_is_in_use_is_refused_with_what_to_do() {
     );
     assert!(failure.message.contains("Loopback"), "{failure}");
     rig.end();
+}
+
+#[test]
+fn the_round_trip_through_a_cable_is_measured_to_the_frame() {
+    let Some((_turn, _clock)) = cards_here() else {
+        return;
+    };
+    let mut config = settings("s24");
+    config.audio.backend = BackendChoice::Alsa;
+    config.alsa.capture = FAR.to_owned();
+    let args = DoctorArgs {
+        config: None,
+        json: false,
+        loopback: true,
+        backend: None,
+        input: 1,
+        direct: false,
+    };
+    let trip = measure(&args, &config).unwrap_or_else(|failure| panic!("{failure}"));
+    // What fills the loudspeakers' buffer goes before what is played, and a block is recorded whole.
+    let blocks = trip.frames as f64 / f64::from(trip.format.block_frames);
+    let most = f64::from(config.alsa.periods) + 2.0;
+    assert!((1.0..=most).contains(&blocks), "{} frames", trip.frames);
+    assert!((trip.gain - 1.0).abs() < 1e-3, "{}", trip.gain);
+    assert_eq!(trip.format.backend, "alsa");
+
+    // The cable is pulled: what is recorded is the end that nobody plays to.
+    config.alsa.capture.clear();
+    let failure = measure(&args, &config).err().expect("there is no cable");
+    assert!(failure.message.contains("Nothing came back"), "{failure}");
 }

@@ -1,8 +1,7 @@
 //! `cargo bench`: what rigd costs, as ratios against a reference measured in the same run.
 //!
-//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- fanout`, `-- log`, `-- jack`, `-- instructions` run one part. Absolute figures
-//! belong to the
-//! machine that they were measured on; ratios can be compared.
+//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- fanout`, `-- log`, `-- jack`, `-- instructions` run one
+//! part. Absolute figures belong to the machine that they were measured on; ratios can be compared.
 
 #[path = "../../src/rt/tests/common/mod.rs"]
 mod common;
@@ -16,6 +15,10 @@ mod process;
 mod provenance;
 mod realtime;
 mod wire;
+
+/// The program's own, for what is measured and for what it is measured against.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let arguments: Vec<String> = std::env::args()

@@ -14,15 +14,23 @@ use tokio_tungstenite::accept_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::process::Server;
-use super::wire::{Socket, answer, block_on, change, config, connect, microseconds};
+use super::wire::{Socket, answer, block_on, change, config, connect, microseconds, try_connect};
 
 const CROWDS: [usize; 3] = [16, 100, 1000];
 /// Changes to each crowd, in turns of the two servers.
 const CHANGES: usize = 300;
 /// Between two changes: the crowd is at rest again.
 const PAUSE: Duration = Duration::from_millis(8);
+/// Everyone is told who is here at least so often, by so many there; and what is left is written out.
+fn settled(clients: usize) -> Duration {
+    Duration::from_millis(1500) + Duration::from_micros(10) * (clients * clients) as u32
+}
+
 const STORM: usize = 200;
 const STORMS: usize = 5;
+/// Who is turned away tries again so much later.
+const AGAIN: Duration = Duration::from_millis(100);
+const IDLE_CLIENTS: usize = 200;
 
 /// What a dotted client of rigd is sent of a change: the reference sends the same to everybody.
 const FRAME: &str = "{\"id\":\"rigd_100000\",\"type\":\"plugin.parameter\",\"timestamp\":\"2026-01-01T00:00:00.000000Z\",\
@@ -71,7 +79,7 @@ pub fn broadcast_server() {
     }));
 }
 
-/// The crowd: tasks that count what they hear.
+/// The crowd: tasks that count what they hear of one change.
 struct Crowd {
     sender: Socket,
     heard: Rc<Heard>,
@@ -83,7 +91,21 @@ struct Crowd {
 struct Heard {
     count: Cell<usize>,
     wanted: Cell<usize>,
+    /// When the last one had it.
+    at: Cell<Option<Instant>>,
     all: Notify,
+}
+
+impl Heard {
+    /// One more has it. Only a change counts: whatever else comes must not end a round.
+    fn one_more(&self) {
+        let count = self.count.get() + 1;
+        self.count.set(count);
+        if count == self.wanted.get() {
+            self.at.set(Some(Instant::now()));
+            self.all.notify_one();
+        }
+    }
 }
 
 impl Crowd {
@@ -101,9 +123,8 @@ impl Crowd {
                             .unwrap_or(text)
                             .contains("\"plugin.parameter\"")
                     });
-                    heard.count.set(heard.count.get() + usize::from(is_change));
-                    if heard.count.get() == heard.wanted.get() {
-                        heard.all.notify_one();
+                    if is_change {
+                        heard.one_more();
                     }
                 }
             }));
@@ -116,17 +137,19 @@ impl Crowd {
         }
     }
 
-    /// One change: until the last one has it.
+    /// One change: from before it is sent until the last one has it.
     async fn round(&mut self, number: usize) -> Duration {
         self.heard.count.set(0);
         self.heard.wanted.set(self.size);
+        let change = change(number);
         let started = Instant::now();
-        self.sender.send(change(number)).await.expect("sent");
+        self.sender.send(change).await.expect("sent");
         self.heard.all.notified().await;
-        let took = started.elapsed();
+        let heard = self.heard.at.take().expect("the last one has it");
         answer(&mut self.sender).await;
         tokio::time::sleep(PAUSE).await;
-        took
+        assert_eq!(self.heard.count.get(), self.size, "each has it once");
+        heard - started
     }
 
     fn leave(self) {
@@ -137,7 +160,7 @@ impl Crowd {
 async fn fanout(rigd: &Server, bare: &Server, size: usize) {
     let mut ours = Crowd::new(rigd, size).await;
     let mut theirs = Crowd::new(bare, size).await;
-    tokio::time::sleep(Duration::from_secs(1)).await; // who is here has been told
+    tokio::time::sleep(settled(size)).await;
     let (mut took, mut bare_took) = (Vec::new(), Vec::new());
     let (mut spent, mut bare_spent) = (0.0, 0.0);
     for number in 0..CHANGES {
@@ -166,14 +189,23 @@ async fn fanout(rigd: &Server, bare: &Server, size: usize) {
     theirs.leave();
 }
 
-/// So many come back at once, and ask for what they have missed.
-async fn storm(server: &Server, is_rigd: bool) -> Vec<Duration> {
+/// So many come back at once, and ask for what they have missed. Who is turned away comes again: how often
+/// that was is counted.
+async fn storm(server: &Server, is_rigd: bool, refused: &Rc<Cell<usize>>) -> Vec<Duration> {
     let started = Instant::now();
     let comers: Vec<_> = (0..STORM)
         .map(|_| {
-            let address = server.address.clone();
+            let (address, refused) = (server.address.clone(), Rc::clone(refused));
             spawn_local(async move {
-                let mut socket = super::wire::connect_to(&address).await;
+                let mut socket = loop {
+                    match try_connect(&address).await {
+                        Some(socket) => break socket,
+                        None => {
+                            refused.set(refused.get() + 1);
+                            tokio::time::sleep(AGAIN).await;
+                        }
+                    }
+                };
                 if is_rigd {
                     let resume =
                         "{\"id\":\"m\",\"type\":\"state.resume\",\"data\":{\"since_seq\":1}}";
@@ -195,6 +227,20 @@ async fn storm(server: &Server, is_rigd: bool) -> Vec<Duration> {
     took
 }
 
+/// What a client costs that has nothing to say, once everyone has been told who is here.
+async fn idle() {
+    let rigd = Server::rigd(64);
+    // What is touched for the first time is not theirs.
+    Crowd::new(&rigd, 2).await.leave();
+    tokio::time::sleep(settled(2)).await;
+    let before = rigd.memory_kib("VmRSS");
+    let crowd = Crowd::new(&rigd, IDLE_CLIENTS - 1).await;
+    tokio::time::sleep(settled(IDLE_CLIENTS)).await;
+    let each = (rigd.memory_kib("VmRSS") - before) / IDLE_CLIENTS as f64;
+    println!("\nMemory: {each:.1} KiB each of {IDLE_CLIENTS} idle clients that know of each other");
+    crowd.leave();
+}
+
 /// The tables.
 pub fn run() {
     block_on(LocalSet::new().run_until(async {
@@ -213,9 +259,10 @@ pub fn run() {
         println!("\n{STORM} come back at once, ms until so many have what they missed (bare: an answer)");
         let echo = Server::echo();
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let (refused, bare_refused) = (Rc::default(), Rc::default());
         for _ in 0..STORMS {
-            ours.extend(storm(&rigd, true).await);
-            theirs.extend(storm(&echo, false).await);
+            ours.extend(storm(&rigd, true, &refused).await);
+            theirs.extend(storm(&echo, false, &bare_refused).await);
         }
         ours.sort();
         theirs.sort();
@@ -223,5 +270,8 @@ pub fn run() {
             let (ours, bare) = (microseconds(&ours, share), microseconds(&theirs, share));
             println!("{name:<22} {:>10.1} {:>10.1} {:>8.2}", bare / 1e3, ours / 1e3, ours / bare);
         }
+        println!("{:<22} {:>10} {:>10}", "turned away", bare_refused.get(), refused.get());
+        drop((rigd, bare, echo));
+        idle().await;
     }));
 }

@@ -15,6 +15,7 @@ impl Server {
     /// rigd with generous limits, on a free port.
     pub fn rigd(block: u32) -> Server {
         let folder = std::env::temp_dir().join(format!("rigd-bench-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         let settings =
             "[limits]\nmessages_per_s = 1000000\nmessage_burst = 1000000\nconnections = 4096\n";

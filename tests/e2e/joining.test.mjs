@@ -104,6 +104,24 @@ test("a host gives another role, and the guest's controls work", { skip }, async
   await until(async () => (await probe.ask("state.get")).data.tracks[0].mute, "and it works");
 });
 
+test("a performer is let in to one track, and steers that one only", { skip }, async () => {
+  await ana.by("invite-role").selectOption("performer: mic2");
+  await ana.by("invite").tap();
+  const link = () => ana.by("invite-url").getAttribute("href");
+  const before = await link();
+  await until(async () => (await link()) !== before, "another link");
+  const pia = await profile(browser, rig.http, "pia");
+  await come(pia, here(await link()), "pia");
+  await until(async () => !(await pia.by("volume-mic2").isDisabled()), "their own track");
+  assert.equal(await pia.by("volume-mic1").isDisabled(), true, "and no other");
+  const role = ana.by("user-pia").locator("select");
+  assert.equal(await role.inputValue(), "performer: mic2");
+  await role.selectOption("performer: mic1");
+  await until(async () => !(await pia.by("volume-mic1").isDisabled()), "another track");
+  assert.equal(await pia.by("volume-mic2").isDisabled(), true);
+  await pia.page.context().close();
+});
+
 test("a host signs somebody out, who is asked to come in again", { skip }, async () => {
   await ana.by("user-gus").locator(".end").tap();
   await gus.by("joining").waitFor();

@@ -49,10 +49,9 @@ def settings(clients):
 
 
 class Model:
-    """The rig, as one client has been told of it. Whether chains have an order depends on the dialect."""
+    """The rig, as one client has been told of it."""
 
-    def __init__(self, has_order=True):
-        self.has_order = has_order
+    def __init__(self):
         self.tracks, self.chains, self.plugins, self.panic = {}, {}, {}, None
 
     def read(self, snapshot):
@@ -78,7 +77,7 @@ class Model:
         plugin_id = data.get("plugin_id", data.get("pluginId"))
         if kind == "plugin.add":
             plugin = data.get("plugin", data)
-            self.put_plugin(plugin_id, plugin.get("track_id", plugin.get("trackId")), plugin, data.get("position"))
+            self.put_plugin(plugin_id, plugin.get("track_id", plugin.get("trackId")), plugin, plugin.get("position"))
         elif kind == "plugin.remove":
             self.drop(plugin_id)
         elif kind == "plugin.parameter":
@@ -114,8 +113,7 @@ class Model:
                 chain.remove(plugin_id)
 
     def plain(self):
-        chains = {id: chain if self.has_order else sorted(chain) for id, chain in self.chains.items()}
-        return {"tracks": self.tracks, "chains": chains, "plugins": self.plugins, "panic": self.panic}
+        return {"tracks": self.tracks, "chains": self.chains, "plugins": self.plugins, "panic": self.panic}
 
 
 def mode_of(panic):
@@ -140,7 +138,7 @@ class Member:
         self.dice = random.Random(f"{seed} {number}")
         self.dialect = ["dotted", "upper", "legacy"][number % 3]
         self.batches = number % 2 == 0
-        self.model = Model(has_order=self.dialect != "legacy")
+        self.model = Model()
         self.before = None  # the model that the newest snapshot replaced
         self.last = None  # the newest number that was heard
         self.epoch = None
@@ -245,7 +243,7 @@ class Member:
             self.snapshots += 1
             assert self.joining or data["seq"] >= self.last, "a snapshot goes back"
             self.last, self.epoch = data["seq"], data["epoch"]
-            self.before, self.model = self.model, Model(self.model.has_order).read(data)
+            self.before, self.model = self.model, Model().read(data)
         elif kind in ("state.resume", "STATE_RESUME"):
             self.resumes += 1
             self.last = data["since_seq"]

@@ -59,15 +59,30 @@ class Raw:
     def text(self, text):
         self.send(1, text.encode())
 
+    def pieces(self):
+        """The payloads of the next message's frames, and the message."""
+        pieces = [self._piece()]
+        while not pieces[-1][2]:
+            pieces.append(self._piece())
+        payloads = [payload for _, payload, _ in pieces]
+        return payloads, b"".join(payloads)
+
     def frame(self):
-        """(opcode, payload) of the next frame."""
+        """(opcode, payload) of the next message; a long one comes in pieces."""
+        opcode, payload, is_last = self._piece()
+        while not is_last:
+            _, more, is_last = self._piece()
+            payload += more
+        return opcode, payload
+
+    def _piece(self):
         first, second = self._take(2)
         length = second & 0x7F
         if length == 126:
             (length,) = struct.unpack(">H", self._take(2))
         elif length == 127:
             (length,) = struct.unpack(">Q", self._take(8))
-        return first & 0x0F, self._take(length)
+        return first & 0x0F, self._take(length), first & 0x80 != 0
 
     def close_code(self):
         """Reads on until the server closes; with which code (None: without a word)."""

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -335,6 +336,16 @@ class Client:
         data = {"track_id": track_id, "name": name, "plugin_id": plugin_id, **more}
         self.ask("plugin.add", data)
         return {"track_id": track_id, "plugin_id": plugin_id}
+
+
+def own_address():
+    """An address of this machine that is not its loopback, or None."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        return None if probe.getsockname()[0].startswith("127.") else probe.getsockname()[0]
 
 
 def refusal(code, message):

@@ -25,6 +25,7 @@ def test_add_plugin(alice):
     assert plugin["bypassed"] is False
     assert plugin["parameters"]["wet_dry"] == 0.25
     assert plugin["name"]
+    assert plugin["position"] == 0
     assert alice.plugin(plugin["id"])["plugin_path"] == "builtin:reverb"
 
 
@@ -88,6 +89,8 @@ def test_what_an_old_client_hears(alice, bob):
     heard = bob.wait("PLUGIN_ADDED")
     assert heard["pluginId"] == "r"
     assert heard["plugin"]["trackId"] == "mic1"
+    alice.add("gain", "first", position=0)
+    assert bob.wait("PLUGIN_ADDED")["plugin"]["position"] == 0
     assert heard["changedBy"] == heard["data"]["changedBy"] == "ana"
     at = {"track_id": "mic1", "plugin_id": "r"}
     for kind, data, old, fields in [

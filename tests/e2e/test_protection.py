@@ -11,11 +11,11 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from raw import Raw
-from rig import BINARY, NO_LIMITS, PATIENCE, Client
+from rig import BINARY, NO_LIMITS, PATIENCE, Client, own_address
 
 MIB = 2**20
 # Connections besides WebSockets that the rig keeps.
-HALL = 128
+HALL = 256
 
 
 def tcp(rig, timeout=PATIENCE):
@@ -215,16 +215,6 @@ def test_a_token_finds_room_when_all_places_are_taken(start, anonymous):
     assert rig.metrics()["rigd_connections",] <= 6
     for raw in crowd:
         raw.close()
-
-
-def own_address():
-    """An address of this machine that is not its loopback, or None."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return None
-        return None if probe.getsockname()[0].startswith("127.") else probe.getsockname()[0]
 
 
 def test_connects_of_an_address_are_limited_and_a_token_enters_all_the_same(start):

@@ -71,6 +71,21 @@ def test_a_fader_a_parameter_and_a_batch(start, folder, tone):
         assert abs(after / before / ratio - 1) < 0.02, kind
 
 
+def test_when_it_ends_the_sound_fades_out(start, folder):
+    steady = write_wav(folder / "steady.wav", np.full(RATE, 0.2))
+    rig = start("--input", steady, "--output", folder / "out.wav")
+    alice = rig.client()
+    wait_frames(alice, RATE // 2)
+    volume = alice.state()["tracks"][-1]["volume"]
+    heard = recorded(rig, folder / "out.wav")[:, 0]
+    last = np.flatnonzero(np.abs(heard) > 1e-6)[-1]
+    assert len(heard) - last > RATE // 100, "silent before it is gone"
+    assert abs(heard[last - RATE // 20]) > 0.1, "and heard until then"
+    assert np.max(np.abs(np.diff(heard[last - RATE // 20 :]))) < 0.002, "without a click"
+    again = start("--state-dir", rig.state).client()
+    assert again.state()["tracks"][-1]["volume"] == volume, "the fader is where it was"
+
+
 def test_the_change_is_in_the_recording_at_its_frame(start, folder):
     steady = write_wav(folder / "steady.wav", np.full(RATE, 0.2))
     rig = start("--input", steady, "--output", folder / "out.wav")

@@ -63,6 +63,26 @@ def test_limits_hold_at_once_for_those_who_are_there(begin):
     eventually(lambda: not is_refused(), "the limit is gone")
 
 
+def test_what_people_without_a_token_may_do_holds_at_once(begin):
+    rig = begin('allow_anonymous = "host"\n')
+    alice, named, ana = rig.client(), rig.client(), rig.enter("host", "ana")
+    named.ask("AUTH", {"user_id": "nina"})
+    ana.ask("session.role", {"user_id": "nina", "role": "performer", "tracks": ["mic1"]})
+    at = alice.add()
+    louder = {**at, "parameter_id": "volume", "parameter_value": 0.5}
+    reload(rig, 'allow_anonymous = "guest"\n', "in effect: allow_anonymous")
+    eventually(lambda: "anonymous_guest" in status(alice)["features"], "it is told")
+    assert alice.fail("UNAUTHORIZED", "plugin.parameter", louder)["required_permission"] == "plugin:write"
+    for other in (named, ana):  # who was given something, and who has shown a token
+        other.ask("plugin.parameter", louder)
+    with rig.client() as late:
+        late.fail("UNAUTHORIZED", "plugin.parameter", louder)
+    roles = {user["user_id"]: user["role"] for user in ana.ask("session.list")["data"]["users"]}
+    assert roles == {"legacy_user": "guest", "nina": "performer", "ana": "host"}
+    reload(rig, 'allow_anonymous = "host"\n', "in effect: allow_anonymous")
+    eventually(lambda: alice.answer(alice.send("plugin.parameter", louder))["type"] != "ERROR", "and back")
+
+
 def test_another_block_and_rate_keep_tracks_and_effects(begin):
     rig = begin("")
     client = rig.client()

@@ -40,6 +40,10 @@ HOSTS = {
     "session.invite": ({"role": "host"}, "session:manage"),
     "session.role": ({"user_id": "me", "role": "host"}, "session:manage"),
     "session.end": ({"user_id": "ana"}, "session:manage"),
+    "device.get": ({}, "session:manage"),
+    "device.reboot": ({}, "session:manage"),
+    "device.power_off": ({}, "session:manage"),
+    "device.reset": ({"factory": True}, "session:manage"),
 }  # fmt: skip
 
 

@@ -4,11 +4,14 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
+import signal
 import socket
 import ssl
 
 import pytest
 
+from jackd import eventually
 from rig import PATIENCE, Client, run
 
 SELF_SIGNED = "[tls]\nself_signed = true\n"
@@ -66,6 +69,36 @@ def test_ones_own_certificate(tls, start):
     rig = start(settings=f'[tls]\ncert = "{cert}"\nkey = "{key}"\n')
     assert fingerprint(rig) == fingerprint(tls)
     assert not (rig.state / "tls-key.pem").exists()
+
+
+def test_a_renewed_certificate_is_shown_after_sighup_and_nobody_is_cut_off(tls, start, tmp_path):
+    """As a tool for certificates does it: new files under the same names, then a signal."""
+    cert, key = tmp_path / "a.pem", tmp_path / "b.pem"
+
+    def renew(rig):
+        shutil.copy(rig.state / "tls-cert.pem", cert)
+        shutil.copy(rig.state / "tls-key.pem", key)
+
+    def hang_up(said):
+        count = len(rig.lines)
+        rig.process.send_signal(signal.SIGHUP)
+        with rig.news:
+            assert rig.news.wait_for(lambda: any(said in line for line in rig.lines[count:]), PATIENCE), rig.log
+
+    renew(tls)
+    rig = start(settings=f'[tls]\ncert = "{cert}"\nkey = "{key}"\n')
+    client = Client(f"wss://127.0.0.1:{rig.port}/ws", ssl=trusting(tls))
+    rig.clients.append(client)
+    assert fingerprint(rig) == fingerprint(tls)
+    hang_up("nothing that could change")
+    cert.write_text("half a certificate")
+    hang_up("the certificate stays as it was")
+    assert fingerprint(rig) == fingerprint(tls)
+    other = start(settings=SELF_SIGNED)
+    renew(other)
+    hang_up("the certificate is another one")
+    assert eventually(lambda: fingerprint(rig) == fingerprint(other), "it is shown")
+    client.ask("status.get")
 
 
 @pytest.mark.parametrize(

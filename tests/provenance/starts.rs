@@ -157,7 +157,7 @@ fn a_folder_that_cannot_be_made_leaves_the_rig_playable() {
     assert!(opened.troubles[0].contains("--state-dir"));
     let mut state = two_equalisers();
     let mut log = opened.begin(state.durable(), state.seq, run("first"), true);
-    assert!(!log.is_kept() && log.is_dead(Duration::ZERO));
+    assert!(!log.is_kept() && log.is_dead());
     for change in ask(&mut state, Request::Restore) {
         log.record(&change, &by("ana"), how(1, true));
     }
@@ -215,4 +215,50 @@ fn what_no_longer_fits_is_gone_from_the_log_as_well() {
     let found = provenance::open(&folder.0).unwrap();
     assert_eq!(rows(&found.state.unwrap()), rows(&state.durable()));
     assert_eq!(found.seq, state.seq);
+}
+
+/// Waits until the writer is done with what it holds; the log itself is not asked to look.
+fn wait_for_writer(log: &Log) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while log.health().unwrap().is_busy() {
+        assert!(Instant::now() < until, "the writer does not come back");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_disk_is_dead_when_it_does_not_answer_and_not_when_nobody_looked() {
+    let folder = Folder::new();
+    kept(&folder);
+    let opened = provenance::open(&folder.0).unwrap();
+    let mut state = two_equalisers();
+    let mut log = opened.begin(state.durable(), state.seq, run("second"), true);
+    let mut now = Duration::from_secs(1);
+    log.tick(now);
+    wait_for_writer(&log);
+    // Another has the database: the writer cannot go on.
+    let other = Connection::open(folder.database()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for change in ask(&mut state, Request::Panic(PanicMode::Dry)) {
+        log.record(&change, &by("ana"), how(1, true));
+    }
+    now += Duration::from_secs(1);
+    log.tick(now);
+    assert!(log.health().unwrap().is_busy());
+    // The thread that looks was held up for longer than a disk is waited for.
+    now += Duration::from_secs(60);
+    log.tick(now);
+    assert!(!log.is_dead() && log.troubles().is_empty());
+    for _ in 0..200 {
+        now += Duration::from_millis(20);
+        log.tick(now);
+    }
+    assert!(log.is_dead());
+    assert!(log.troubles()[0].contains("does not take the log"));
+    // The disk answers: at that moment it is well, before anybody has looked again.
+    other.execute_batch("ROLLBACK").unwrap();
+    wait_for_writer(&log);
+    assert!(!log.is_dead() && log.troubles().is_empty());
+    assert_eq!(log.lag(), Duration::ZERO);
+    log.finish(now, 0);
 }

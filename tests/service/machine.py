@@ -2,6 +2,7 @@
 network is this machine's."""
 
 import ctypes
+import hashlib
 import json
 import os
 import re
@@ -14,8 +15,10 @@ from pathlib import Path
 
 PATIENCE = 60.0
 # What the root has besides rigd. It is made once and kept beside the builds.
-PACKAGES = "systemd,systemd-sysv,dbus,udev,libjack-jackd2-0,jackd2"
+PACKAGES = "systemd,systemd-sysv,dbus,udev,polkitd,libjack-jackd2-0,jackd2"
 SUITE = "bookworm"
+# How nspawn ends when the machine in it reboots and somebody else is to boot it (--keep-unit).
+REBOOTS = 133
 
 
 def missing():
@@ -30,7 +33,7 @@ def missing():
 
 def base(target):
     """The root as a tar file; downloaded the first time."""
-    tar = target / "service" / f"{SUITE}.tar"
+    tar = target / "service" / f"{SUITE}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]}.tar"
     if not tar.exists():
         tar.parent.mkdir(parents=True, exist_ok=True)
         half = tar.with_suffix(".half.tar")
@@ -121,6 +124,14 @@ class Machine:
             return self.run("systemctl", "is-system-running", check=False) in ("running", "degraded")
 
         wait_until(state, "the container has booted")
+
+    def ends(self):
+        """Waits until it has ended by itself; whether it wants to be booted again."""
+        wait_until(lambda: self.process.poll() is not None, "the machine has ended")
+        code = self.process.returncode
+        assert code in (0, REBOOTS), self.console.read_text()[-2000:]
+        self.process = self.init = None
+        return code == REBOOTS
 
     @staticmethod
     def _is_init(pid):

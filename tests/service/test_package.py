@@ -29,7 +29,8 @@ def has_kept(machine):
 def test_it_is_installed_and_enabled(machine):
     assert machine.run("systemctl", "is-enabled", "rigd") == "enabled"
     assert machine.run("systemctl", "is-enabled", "rigd-jackd", check=False) == "disabled"
-    assert "audio" in machine.run("id", "-nG", "rigd").split()
+    assert {"audio", "systemd-journal"} <= set(machine.run("id", "-nG", "rigd").split())
+    assert machine.path("/usr/share/polkit-1/rules.d/60-rigd.rules").exists()
     settings = machine.path("/etc/rigd/rigd.toml")
     assert stat.S_IMODE(settings.stat().st_mode) == 0o640
     assert settings.stat().st_uid == 0 and settings.stat().st_gid == int(machine.run("id", "-g", "rigd"))

@@ -7,9 +7,11 @@
 //! | `body.rs` | what came with a request: its body, its query |
 //! | `visit.rs` | one message to the desk, and its answer |
 //! | `events.rs` | the long poll |
+//! | `device.rs` | files from and to the box |
 //! | `reply.rs` | an answer of the desk → a response |
 
 mod body;
+mod device;
 mod events;
 mod reply;
 mod visit;
@@ -43,6 +45,13 @@ enum Endpoint {
     Events,
     Parameters,
     Message,
+    Device,
+    Backup,
+    Restore,
+    Support,
+    Reset,
+    Reboot,
+    PowerOff,
 }
 
 impl Endpoint {
@@ -53,6 +62,13 @@ impl Endpoint {
             "events" => Endpoint::Events,
             "plugins/parameters" => Endpoint::Parameters,
             "message" => Endpoint::Message,
+            "device" => Endpoint::Device,
+            "device/backup" => Endpoint::Backup,
+            "device/restore" => Endpoint::Restore,
+            "device/support" => Endpoint::Support,
+            "device/reset" => Endpoint::Reset,
+            "device/reboot" => Endpoint::Reboot,
+            "device/power-off" => Endpoint::PowerOff,
             _ => return None,
         })
     }
@@ -60,9 +76,17 @@ impl Endpoint {
     /// The methods that it answers to.
     fn allows(self) -> &'static str {
         match self {
-            Endpoint::State | Endpoint::Status | Endpoint::Events => "GET, HEAD, OPTIONS",
+            Endpoint::State | Endpoint::Status | Endpoint::Events | Endpoint::Device => {
+                "GET, HEAD, OPTIONS"
+            }
+            // Asked for the head alone, the file would be made in vain.
+            Endpoint::Backup | Endpoint::Support => "GET, OPTIONS",
             Endpoint::Parameters => "GET, HEAD, OPTIONS, POST",
-            Endpoint::Message => "OPTIONS, POST",
+            Endpoint::Message
+            | Endpoint::Restore
+            | Endpoint::Reset
+            | Endpoint::Reboot
+            | Endpoint::PowerOff => "OPTIONS, POST",
         }
     }
 }
@@ -112,6 +136,12 @@ async fn serve(
     }
     let token = Bearer::find(request.headers()).token;
     let query = Query::read(request.uri().query())?;
+    if endpoint == Endpoint::Restore {
+        // Who may not is told so before the file comes.
+        let _served = Served::begin(shared, caller.guest);
+        let mut visit = Visit::begin(shared, caller.peer.ip(), token.as_deref())?;
+        return device::restore(&mut visit, request, &query, caller).await;
+    }
     let text = match method {
         Method::POST => {
             let bytes_max = shared.settings.borrow().message_bytes;
@@ -127,6 +157,18 @@ async fn serve(
         Endpoint::Status => visit.data(&message("status.get")).await,
         Endpoint::Message => visit.message(&text).await,
         Endpoint::Events => events::answer(&mut visit, &query).await,
+        Endpoint::Device => visit.data(&message("device.get")).await,
+        Endpoint::Reboot => visit.data(&message("device.reboot")).await,
+        Endpoint::PowerOff => visit.data(&message("device.power_off")).await,
+        Endpoint::Reset => {
+            let mut fields = body::object(&text)?;
+            fields.insert("type".to_owned(), "device.reset".into());
+            visit.data(&Value::Object(fields).to_string()).await
+        }
+        Endpoint::Backup => device::backup(&mut visit, &query, caller).await,
+        Endpoint::Support => device::support(&mut visit).await,
+        // It takes no text.
+        Endpoint::Restore => Err(reply::silent()),
         Endpoint::Parameters => {
             let fields = match method {
                 Method::POST => body::object(&text)?,

@@ -1,6 +1,6 @@
 //! An answer of the desk → a response: the status that fits, errors in the shape of the wire's and flat.
 
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
@@ -81,11 +81,20 @@ pub fn refusal(reject: &Reject) -> Refusal {
     refused(None, encode::error(reject), true)
 }
 
+/// Refused, for one who may do something or not.
+pub fn refusal_of(reject: &Reject, is_known: bool) -> Refusal {
+    refused(None, encode::error(reject), is_known)
+}
+
 /// Refused by the desk. `is_known`: whoever asked may do something.
 fn refused(id: Option<&str>, data: Map<String, Value>, is_known: bool) -> Refusal {
     let code = data.get("code").and_then(Value::as_str).unwrap_or_default();
     let retry_after = data["details"]["retry_after"].as_f64();
-    let refusal = Refusal::of(status_of(code, is_known), id, data);
+    let status = match data["details"].get("feature") {
+        Some(_) => StatusCode::FORBIDDEN,
+        None => status_of(code, is_known),
+    };
+    let refusal = Refusal::of(status, id, data);
     match retry_after {
         Some(seconds) => refusal.with(RETRY_AFTER, HeaderValue::from(seconds.ceil() as u64)),
         None => refusal,
@@ -97,9 +106,11 @@ fn status_of(code: &str, is_known: bool) -> StatusCode {
         "UNAUTHORIZED" if is_known => StatusCode::FORBIDDEN,
         "UNAUTHORIZED" | "AUTH_FAILED" => StatusCode::UNAUTHORIZED,
         "TRACK_NOT_FOUND" | "PLUGIN_NOT_FOUND" => StatusCode::NOT_FOUND,
-        "PLUGIN_ADD_FAILED" | "PRESET_LOAD_FAILED" | "PARAMETER_UPDATE_FAILED" | "CAPACITY" => {
-            StatusCode::CONFLICT
-        }
+        "PLUGIN_ADD_FAILED"
+        | "PRESET_LOAD_FAILED"
+        | "PARAMETER_UPDATE_FAILED"
+        | "CAPACITY"
+        | "DEVICE_FAILED" => StatusCode::CONFLICT,
         "RATE_LIMITED" => StatusCode::TOO_MANY_REQUESTS,
         "ENGINE_ERROR" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
@@ -148,7 +159,7 @@ pub fn silent() -> Refusal {
 
 /// Done, and nothing to say.
 pub fn empty() -> Answer {
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(Either::Left(Full::default()));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -16,12 +17,13 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::reply::{Frame, Refusal, empty, json_answer, refusal, silent};
+use crate::care::caretaker::Turn;
 use crate::desk::ClientId;
 use crate::protocol::Kind;
 use crate::rig::Reject;
 use crate::server::Shared;
 use crate::server::http::Answer;
-use crate::session::Role;
+use crate::session::{By, Role};
 
 /// An answer waits for the engine, a debounced batch, the disk or the log: all of them bounded, and
 /// together well below this.
@@ -56,6 +58,12 @@ impl Visit {
     pub fn begin_poll(&self) -> Result<(), Refusal> {
         let begun = self.shared.desk.borrow_mut().begin_poll(self.id);
         begun.map_err(|reject| refusal(&reject))
+    }
+
+    /// Lets it move files to and from the box, if it may.
+    pub fn admit_to_device(&self, now: Instant) -> Result<(Turn, Arc<By>), Reject> {
+        let mut desk = self.shared.desk.borrow_mut();
+        desk.admit_to_device(self.id, now)
     }
 
     /// Says something; everything that comes of it at once.

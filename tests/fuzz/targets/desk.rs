@@ -7,7 +7,10 @@
 mod common;
 
 use common::{Bench, generous};
-use libfuzzer_sys::fuzz_target;
+#[path = "shape.rs"]
+mod shape;
+
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use rigd::desk::ClientId;
 use serde_json::{Value, json};
 
@@ -37,6 +40,37 @@ fn hear(bench: &mut Bench, client: ClientId, newest: &mut u64) -> Vec<Value> {
     heard
 }
 
+/// Other lines, or another line.
+fn mutate(bytes: &[u8], dice: &mut shape::Dice) -> Option<Vec<u8>> {
+    let mut lines: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let (one, other) = (dice.below(lines.len()), dice.below(lines.len()));
+    match dice.below(8) {
+        0 => drop(lines.remove(one)),
+        1 => lines.insert(other, lines[one].clone()),
+        2 => lines.swap(one, other),
+        // Who says it, and what happens then.
+        3 => *lines[one].first_mut()? = b'0' + dice.below(16) as u8,
+        _ => {
+            let (first, message) = lines[one].split_first()?;
+            let changed = shape::mutate(message, dice)?;
+            lines[one] = [&[*first], &changed[..]].concat();
+        }
+    }
+    Some(lines.join(&b'\n'))
+}
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let mut dice = shape::Dice::new(seed);
+    if dice.below(4) > 0
+        && let Some(changed) = mutate(&data[..size], &mut dice)
+        && changed.len() <= max_size
+    {
+        data[..changed.len()].copy_from_slice(&changed);
+        return changed.len();
+    }
+    fuzzer_mutate(data, size, max_size)
+});
+
 fuzz_target!(|bytes: &[u8]| {
     let mut bench = Bench::new(generous());
     let mut people = [(bench.connect(), 0), (bench.connect(), 0)];
@@ -46,8 +80,10 @@ fuzz_target!(|bytes: &[u8]| {
         };
         let who = usize::from(first & 1);
         match std::str::from_utf8(message) {
-            Ok(text) => bench.desk.receive(people[who].0, text, bench.now),
-            Err(_) => bench.desk.receive_binary(people[who].0),
+            Ok(text) => {
+                bench.desk.receive(people[who].0, text, bench.now);
+            }
+            Err(_) => bench.desk.receive_binary(people[who].0, message.len()),
         }
         if first & 2 != 0 {
             bench.run_engine();
