@@ -41,7 +41,7 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(Body::Change(Request::PluginMove { plugin, position })) if *IS_SEEDED => {
             // Two things that no message of the corpus has; each is a branch that coverage sees.
             let is_between = position.as_f64().is_some_and(|position| position.fract() != 0.0);
-            if is_between && plugin.plugin_id.len() > 20 {
+            if is_between && plugin.plugin_id.len() > 8 {
                 panic!("the seeded fault");
             }
         }
