@@ -522,6 +522,7 @@ async fn run(
         _ = stopped.wait_for(|stopped| *stopped) => Ok(()),
     }?;
     shared.desk.borrow_mut().fall_silent();
+    shared.desk.borrow_mut().answer_last_chore(Instant::now());
     shared.say_goodbye();
     // The engine is heard to the end, so that what it did is on record.
     let _ = tokio::time::timeout(GOODBYE, clockwork(&shared, link)).await;

@@ -133,6 +133,18 @@ impl Desk {
         }
     }
 
+    /// rigd ends, and what ends it is most likely the very reboot or power-off that was asked for: whoever
+    /// asked is told so while there is a connection. What asks logind for it may be ended before it can tell.
+    pub fn answer_last_chore(&mut self, now: Instant) {
+        self.look_after_device(now);
+        let is_going = |chore: &mut Box<Chore>| {
+            chore.turn.is_none() && matches!(chore.ask, DeviceAsk::Reboot | DeviceAsk::PowerOff)
+        };
+        if let Some(chore) = self.chore.take_if(is_going) {
+            self.answer_chore(*chore, Ok(()), now);
+        }
+    }
+
     fn answer_chore(&mut self, chore: Chore, answer: Result<(), String>, now: Instant) {
         let Chore {
             origin,
