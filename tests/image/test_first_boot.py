@@ -21,9 +21,7 @@ def box(tmp_path_factory, key, switch_on):
     vms.put(image, "rig.txt", f"\ufeff# mine\r\nname = Stage \r\nclaim_code={CODE}\r\nwifi_name=Käfer;1\r\nwifi_password=a\\b c=d12\r\n")
     vms.put(image, "ssh-key.pub", public.replace("\n", "\r\n"))
     # An emulated card cannot be served in time with small blocks.
-    vms.put(image, "rigd.toml", 'preset = "karaoke"\n[audio]\nblock_frames = 1024\n[alsa]\nperiods = 8\n'
-        # A card of this kind is mute until somebody says otherwise.
-        '[mixer]\nset = ["Master = 100%", "Master = on"]\n')
+    vms.put(image, "rigd.toml", 'preset = "karaoke"\n[audio]\nblock_frames = 1024\n[alsa]\nperiods = 8\n')
     box = switch_on(image, wav=folder / "card.wav")
     box.wav = folder / "card.wav"
     box.healthy_s = box.wait_healthy()
@@ -76,7 +74,7 @@ def test_a_parameter_moves_in_the_engine(host):
     assert host.ask("plugin.parameter", limiter)["data"]["applied_frame"] is not None
 
 
-def test_the_card_was_chosen_and_plays(box, host):
+def test_the_card_was_chosen_and_plays_though_its_kind_comes_up_mute(box, host):
     status = host.ask("status.get")["data"]
     assert status["backend"] == "alsa", status
     host.ask("rig.tone", {"freq_hz": 1000, "level_db": -12, "seconds": 20})

@@ -3,39 +3,28 @@ cut off does no harm. One card; the tests follow each other."""
 
 import json
 import os
-import shutil
 import subprocess
-import urllib.request
 
 import pytest
 import vm as vms
-from rig import Client
+from updates import MAKE, bundle, claim, person, send
 
-MAKE = vms.ROOT / "image/make"
-ROOT = vms.OUT / "root"
 CODE = "UPDA-TEUP-DATE"
-
-
-def bundle(folder, version, break_it=False):
-    """A bundle of the root that was built, under another version."""
-    path = folder / f"{version}.raucb"
-    # Beside the root, since it is a copy by links.
-    root = vms.OUT / "root.changed"
-    shutil.rmtree(root, ignore_errors=True)
-    subprocess.run(["cp", "-al", ROOT, root], check=True)
-    changed = {"usr/lib/rig/version": version + "\n"}
-    if break_it:
-        changed["usr/bin/rigd"] = "#!/bin/sh\nexit 1\n"
-    for name, text in changed.items():
-        (root / name).unlink()
-        (root / name).write_text(text)
-        (root / name).chmod(0o755)
-    slot = folder / "slot.ext4"
-    subprocess.run([MAKE / "slot", root, slot], check=True)
-    subprocess.run([MAKE / "bundle", slot, version, path], check=True)
-    shutil.rmtree(root)
-    slot.unlink()
-    return path
+DECIDED = r"rig: (\S+) is (good|not healthy)"
+# A newer rigd that keeps a copy of the database, brings its tables up to date, and fails: `user_version` is the
+# four bytes at 60.
+NEWER = """#!/bin/sh
+[ "$1" = serve ] || exit 0
+cd /var/lib/rigd
+version=$(od -An -j63 -N1 -tu1 rigd.db | tr -d ' ')
+if [ ! -e newer ]; then
+  cp rigd.db "rigd.v$version.backup"
+  printf "\\\\$(printf %o $((version + 1)))" | dd of=rigd.db bs=1 seek=63 conv=notrunc status=none
+  touch newer
+  sync
+fi
+exit 1
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,29 +41,12 @@ def box(folder, key, switch_on):
     box = switch_on(image)
     box.wait_healthy()
     box.wait_good()
-    body = json.dumps({"code": CODE, "user_id": "ana"}).encode()
-    url = f"http://127.0.0.1:{box.ports[8000]}/api/pair"
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=240) as answer:
-        box.token = json.loads(answer.read())["token"]
-    host = person(box)
+    box.token = claim(box, CODE, "ana")
+    host = person(box, box.token)
     host.ask("track.update", {"track_id": "music", "volume": 0.25}, requires_ack=True)
     host.wait("ack")
     host.close()
     return box
-
-
-def person(box):
-    return Client(f"ws://127.0.0.1:{box.ports[8000]}/ws", additional_headers={"Authorization": f"Bearer {box.token}"})
-
-
-def send(box, path):
-    """The bundle is on the box."""
-    command = ["ssh", "-q", "-i", box.key, "-p", str(box.ports[22]), "-o", "StrictHostKeyChecking=no",
-               "-o", "UserKnownHostsFile=/dev/null", "root@127.0.0.1", f"cat > /var/tmp/{path.name}; sync"]  # fmt: skip
-    with open(path, "rb") as file:
-        subprocess.run(command, stdin=file, check=True, timeout=600)
-    return f"/var/tmp/{path.name}"
 
 
 def slots(box):
@@ -90,19 +62,25 @@ def restart(box):
     return said
 
 
+def music(box):
+    """The volume that the host has chosen, and what the rig says of itself."""
+    host = person(box, box.token)
+    [track] = [track for track in host.state()["tracks"] if track["track_id"] == "music"]
+    degraded = host.ask("status.get")["data"]["degraded"]
+    host.close()
+    return track["volume"], degraded
+
+
 def test_a_good_update_stays_and_state_with_it(box, folder):
     before = slots(box)
     path = send(box, bundle(folder, "v2"))
     print(box.run(f"rigd update {path}; done=$?; rm {path}; exit $done", timeout=1800))
     said = restart(box)
-    assert box.wait_said(r"rig: (\S+) is (good|not healthy)", after=said).groups() == ("v2", "good")
+    assert box.wait_said(DECIDED, after=said).groups() == ("v2", "good")
     after = slots(box)
     assert (before[0], after[0]) == ("A", "B") and after[1] == "rootfs.1"
     box.wait_healthy()
-    host = person(box)
-    music = next(track for track in host.state()["tracks"] if track["track_id"] == "music")
-    assert music["volume"] == 0.25
-    host.close()
+    assert music(box) == (0.25, [])
 
 
 def test_a_strangers_update_is_refused(box, folder):
@@ -121,8 +99,22 @@ def test_a_strangers_update_is_refused(box, folder):
     assert slots(box) == before
 
 
+def test_a_bundle_that_is_not_whole_is_refused(box, folder):
+    whole = bundle(folder, "v3")
+    part = folder / "part.raucb"
+    with open(whole, "rb") as file:
+        part.write_bytes(file.read(whole.stat().st_size // 2))
+    before = slots(box)
+    path = send(box, part)
+    refused = box.run(f"rigd update {path}", check=False, timeout=600)
+    box.run(f"rm {path}")
+    assert refused.returncode == 1, refused.stdout
+    assert "is not installed" in refused.stderr
+    assert slots(box) == before
+
+
 def test_one_that_is_cut_off_does_no_harm(box, folder):
-    path = send(box, bundle(folder, "v3"))
+    path = send(box, folder / "v3.raucb")
 
     def written():
         return int(box.run("awk '$3 == \"vda2\" {print $10}' /proc/diskstats"))
@@ -130,19 +122,24 @@ def test_one_that_is_cut_off_does_no_harm(box, folder):
     box.run(f"systemd-run --no-block rigd update {path}")
     box.wait(lambda: written() > 100_000)  # 50 MB of the slot
     box.off()
-    again = vms.Vm(box.image, key=box.key)
-    box.__dict__.update({**again.__dict__, "token": box.token})
+    box.on()
     assert box.wait_good() == "v2"
     box.wait_healthy()
     assert slots(box)[0] == "B"
+    box.run(f"rm {path}")
 
 
-def test_a_broken_one_goes_back_by_itself(box, folder):
-    path = send(box, bundle(folder, "v4", break_it=True))
-    box.run(f"rigd update {path}", timeout=1800)
+def test_a_broken_one_goes_back_by_itself_and_the_state_too(box, folder):
+    path = send(box, bundle(folder, "v4", NEWER))
+    box.run(f"rigd update {path}; done=$?; rm {path}; exit $done", timeout=1800)
     said = restart(box)
-    assert box.wait_said(r"rig: (\S+) is (good|not healthy)", after=said).groups() == ("v4", "not healthy")
-    said = len(box.said())
-    assert box.wait_said(r"rig: (\S+) is (good|not healthy)", after=said).groups() == ("v2", "good")
+    tried = box.wait_said(DECIDED, after=said)
+    assert tried.groups() == ("v4", "not healthy")
+    assert box.wait_said(DECIDED, after=tried.end()).groups() == ("v2", "good")
     assert slots(box)[0] == "B"
     box.wait_healthy()
+    volume, degraded = music(box)
+    assert volume == 0.25
+    assert len(degraded) == 1 and "newer rigd" in degraded[0], degraded
+    assert box.run("rigd log verify --state-dir /var/lib/rigd", check=False).returncode == 0
+    assert "rigd.newer-" in box.run("ls /var/lib/rigd")

@@ -48,12 +48,16 @@ def get(image, name):
 
 
 class Vm:
-    """A box that is switched on. `off` pulls the plug."""
+    """A box that is switched on. `off` pulls the plug, `on` puts it back."""
 
     def __init__(self, image, *, key=None, wav=None, writes=None, memory="1G"):
         self.image, self.key = Path(image), key
         self.console = self.image.with_suffix(".console")
         self.ports = {inside: free_port() for inside in (8000, 80, 22, NOTHING)}
+        self.on(wav=wav, writes=writes, memory=memory)
+
+    def on(self, *, wav=None, writes=None, memory="1G"):
+        """Switches it on."""
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{out}-:{into}" for into, out in self.ports.items())
         drive = f"driver=raw,node-name=card,file.driver=file,file.filename={self.image},file.cache.direct=off"
         blocks = ["-blockdev", drive]

@@ -1,0 +1,58 @@
+"""Updates for a box: bundles of the root that was built, under other versions."""
+
+import json
+import shutil
+import subprocess
+import urllib.request
+
+import vm as vms
+from rig import Client
+
+MAKE = vms.ROOT / "image/make"
+ROOT = vms.OUT / "root"
+
+
+def bundle(folder, version, rigd=None):
+    """A bundle of the root that was built, under another version, and with another rigd if one is given."""
+    path = folder / f"{version}.raucb"
+    # Beside the root, since it is a copy by links.
+    root = vms.OUT / "root.changed"
+    shutil.rmtree(root, ignore_errors=True)
+    subprocess.run(["cp", "-al", ROOT, root], check=True)
+    changed = {"usr/lib/rig/version": version + "\n"}
+    if rigd:
+        changed["usr/bin/rigd"] = rigd
+    for name, text in changed.items():
+        (root / name).unlink()
+        (root / name).write_text(text)
+        (root / name).chmod(0o755)
+    slot = folder / "slot.ext4"
+    subprocess.run([MAKE / "slot", root, slot], check=True)
+    subprocess.run([MAKE / "bundle", slot, version, path], check=True)
+    shutil.rmtree(root)
+    slot.unlink()
+    return path
+
+
+def send(box, path):
+    """The bundle is on the box: where."""
+    command = ["ssh", "-q", "-i", box.key, "-p", str(box.ports[22]), "-o", "StrictHostKeyChecking=no",
+               "-o", "UserKnownHostsFile=/dev/null", "root@127.0.0.1", f"cat > /var/tmp/{path.name}; sync"]  # fmt: skip
+    with open(path, "rb") as file:
+        subprocess.run(command, stdin=file, check=True, timeout=1200)
+    return f"/var/tmp/{path.name}"
+
+
+def claim(box, code, user):
+    """Makes somebody the box's host: a token."""
+    body = json.dumps({"code": code, "user_id": user}).encode()
+    url = f"http://127.0.0.1:{box.ports[8000]}/api/pair"
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=240) as answer:
+        return json.loads(answer.read())["token"]
+
+
+def person(box, token):
+    """Who has that token, connected."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return Client(f"ws://127.0.0.1:{box.ports[8000]}/ws", additional_headers=headers)
