@@ -176,6 +176,9 @@ settings! {
     /// interfaces often come up muted.
     pub struct Mixer, section "mixer" of Config at |c| c.mixer;
 
+    /// A card that rigd plays to by itself, without a JACK server, is made audible if it comes up mute: outputs
+    /// that are off are turned on, and those at their very bottom come to 0 dB. What is in `set` is left out.
+    pub audible: bool = true, Kind::Bool, "";
     /// The card, by its id; "" is the one that ALSA's settings play to.
     pub card: String = String::new(), Kind::Text(64), "";
     /// What its controls are to be, such as ["Master = 80%", "Mic capture = 12dB", "Mic capture = on"]; `rigd

@@ -1,7 +1,8 @@
 //! The mixer of the card `Dummy`.
 
+use rigd::backend::alsa::audible::wake;
 use rigd::backend::alsa::mixer::{apply, controls};
-use rigd::config::mixer::Dial;
+use rigd::config::mixer::{Dial, Dials};
 use rigd::config::{Alsa, Mixer};
 
 use super::card::cards_here;
@@ -47,6 +48,48 @@ fn controls_are_shown_and_set_by_name() {
     assert_eq!(find("Mic").capture.unwrap().is_on, Some(false));
     set("Dummy", &["Mic capture = on"]).unwrap();
     assert_eq!(find("Mic").capture.unwrap().is_on, Some(true));
+}
+
+#[test]
+fn a_card_that_comes_up_mute_is_made_audible_unless_told_otherwise() {
+    let Some(_here) = cards_here() else { return };
+    let percent = |name: &str| {
+        let all = controls("Dummy").unwrap();
+        let control = all.into_iter().find(|control| control.name == name);
+        control.unwrap().playback.unwrap().percent.unwrap()
+    };
+    let db = || {
+        let all = controls("Dummy").unwrap();
+        let master = all.into_iter().find(|control| control.name == "Master");
+        master.unwrap().playback.unwrap().db.unwrap()[0]
+    };
+    let settings = |audible: bool, dials: &[&str]| Mixer {
+        audible,
+        set: Dials(
+            dials
+                .iter()
+                .map(|dial| Dial::parse(dial).unwrap())
+                .collect(),
+        ),
+        ..Mixer::default()
+    };
+    let mute = || set("Dummy", &["Master = 0%", "Mic = 0%"]).unwrap();
+    for left_alone in [settings(false, &[]), settings(true, &["Master = 0%"])] {
+        mute();
+        wake(&left_alone, "hw:CARD=Dummy,DEV=0");
+        assert_eq!(percent("Master"), 0.0);
+    }
+    wake(&settings(true, &[]), "hw:CARD=Dummy,DEV=0");
+    assert!(db().abs() < 0.5, "{}", db());
+    assert_eq!(
+        percent("Mic"),
+        0.0,
+        "a microphone's way to the loudspeakers"
+    );
+    set("Dummy", &["Master = -20dB"]).unwrap();
+    wake(&settings(true, &[]), "hw:CARD=Dummy,DEV=0");
+    assert!((db() + 20.0).abs() < 0.5, "turned down, not mute: {}", db());
+    wake(&settings(true, &[]), "hw:CARD=Nowhere,DEV=0");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::config;
 use crate::config::mixer::{Dial, Side, To};
 
 /// What plays and what records have their own words for the same thing.
-const PLAYBACK: bool = true;
+pub(super) const PLAYBACK: bool = true;
 const CAPTURE: bool = false;
 
 /// One control, as ALSA's simple mixer shows it.
@@ -38,7 +38,7 @@ pub struct Level {
     pub is_on: Option<bool>,
 }
 
-fn open(card: &str) -> Result<Mixer, Error> {
+pub(super) fn open(card: &str) -> Result<Mixer, Error> {
     Mixer::new(&format!("hw:CARD={card}"), false)
 }
 
@@ -58,7 +58,7 @@ fn name(selem: &Selem) -> String {
     }
 }
 
-fn read(selem: &Selem) -> Control {
+pub(super) fn read(selem: &Selem) -> Control {
     let choice = selem.is_enumerated().then(|| {
         let items: Vec<String> = selem
             .iter_enum()
@@ -158,7 +158,7 @@ pub fn apply(mixer: &config::Mixer, alsa: &config::Alsa) -> Result<(), Failure> 
 }
 
 /// The card of a PCM's name.
-fn card_of(pcm: &str) -> Option<&str> {
+pub(super) fn card_of(pcm: &str) -> Option<&str> {
     let rest = pcm.split_once("CARD=")?.1;
     rest.split(',').next()
 }
@@ -212,7 +212,7 @@ fn turn(mixer: &Mixer, card: &str, dial: &Dial) -> Result<(), Failure> {
     )))
 }
 
-fn set(selem: &Selem, is_playback: bool, to: &To) -> Result<(), Error> {
+pub(super) fn set(selem: &Selem, is_playback: bool, to: &To) -> Result<(), Error> {
     match (to, is_playback) {
         (To::Switch(on), PLAYBACK) => selem.set_playback_switch_all(i32::from(*on)),
         (To::Switch(on), CAPTURE) => selem.set_capture_switch_all(i32::from(*on)),

@@ -6,6 +6,7 @@
 //! | `library.rs` | ALSA's library, loaded at run time |
 //! | `cards.rs` | which cards there are, and what they offer |
 //! | `mixer.rs` | a card's hardware mixer |
+//! | `audible.rs` | of that, what a card that comes up mute needs |
 //! | `names.rs` | which of them the settings mean |
 //! | `side.rs` | one side of a card: opened, set up, blocks moved |
 //! | `sample.rs` | a card's samples and the engine's |
@@ -14,6 +15,7 @@
 //! A card is known by its id, never by its number: whatever is plugged in meanwhile, it is the same one
 //! that is opened again.
 
+pub mod audible;
 pub mod cards;
 pub mod library;
 pub mod mixer;
@@ -75,6 +77,7 @@ impl Alsa {
 
     fn open_named(config: &Config, mut names: Names) -> Result<Alsa, Failure> {
         let playback = open_side(config, &names.playback, None)?;
+        audible::wake(&config.mixer, &names.playback);
         let rate = playback.rate_hz;
         let capture = match &names.capture {
             None => None,
