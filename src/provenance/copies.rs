@@ -1,7 +1,7 @@
 //! Whole databases: copied while they are written to, looked at, and made ready to take the place of one another.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
@@ -73,6 +73,28 @@ pub fn prepare(new: &Path, old: &Path, before: &Path) -> Result<bool, String> {
         fs::hard_link(old, before).map_err(text)?;
     }
     Ok(is_there)
+}
+
+/// After an update was taken back: the database of the newer rigd is set aside, and the copy of before, which
+/// that one made when it first found it, takes its place. Numbers go on behind those of both. May be cut off
+/// and done again. Gives where the newer one is now; `None` where there is no such copy.
+pub(super) fn go_back(path: &Path) -> Option<Result<PathBuf, String>> {
+    let before = database::copy_for_this_rigd(path);
+    before.exists().then(|| {
+        let text = |error: std::io::Error| error.to_string();
+        let sorry = |error: Unusable| error.to_string();
+        check(&before).map_err(sorry)?;
+        let new = path.with_extension("back");
+        copy(&before, &new).map_err(sorry)?;
+        let aside = database::aside(path, "newer").map_err(text)?;
+        prepare(&new, path, &aside)?;
+        fs::rename(&new, path).map_err(text)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(text)?;
+        Ok(aside)
+    })
 }
 
 /// A write-ahead log must never meet another database than its own. Gives the mark behind which numbers

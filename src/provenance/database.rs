@@ -173,12 +173,22 @@ pub fn open(path: &Path) -> Result<Connection, Unusable> {
     // Pages that a query once held are not kept: the box has little memory.
     db.pragma_update(None, "cache_size", -512)?;
     if (1..MIGRATIONS.len()).contains(&version) {
-        let copy = path.with_extension(format!("v{version}.backup"));
+        let copy = copy_of_before(path, version);
         let _ = std::fs::remove_file(&copy);
         db.execute("VACUUM INTO ?1", params![copy.to_string_lossy()])?;
     }
     migrate(&db, version)?;
     Ok(db)
+}
+
+/// What a newer rigd keeps of a database before it brings its tables up to date.
+fn copy_of_before(path: &Path, version: usize) -> PathBuf {
+    path.with_extension(format!("v{version}.backup"))
+}
+
+/// The copy that a newer rigd kept of a database that this one can use.
+pub(super) fn copy_for_this_rigd(path: &Path) -> PathBuf {
+    copy_of_before(path, MIGRATIONS.len())
 }
 
 /// Of its tables.
@@ -254,16 +264,21 @@ pub fn damaged(reason: &str, aside: &Path) -> String {
     )
 }
 
-/// Moves a damaged database, and what belongs to it, out of the way. Nothing is deleted.
-pub fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+/// A name that no file has, for a database that is to be out of the way because it is so.
+pub(super) fn aside(path: &Path, because: &str) -> std::io::Result<PathBuf> {
     let stamp = jiff::Timestamp::now().as_second();
-    let aside = (0..1000)
+    (0..1000)
         .map(|count| match count {
-            0 => path.with_extension(format!("damaged-{stamp}.db")),
-            _ => path.with_extension(format!("damaged-{stamp}-{count}.db")),
+            0 => path.with_extension(format!("{because}-{stamp}.db")),
+            _ => path.with_extension(format!("{because}-{stamp}-{count}.db")),
         })
         .find(|aside| !aside.exists())
-        .ok_or(std::io::ErrorKind::AlreadyExists)?;
+        .ok_or(std::io::ErrorKind::AlreadyExists.into())
+}
+
+/// Moves a damaged database, and what belongs to it, out of the way. Nothing is deleted.
+pub fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let aside = aside(path, "damaged")?;
     std::fs::rename(path, &aside)?;
     for end in ["-wal", "-shm"] {
         match std::fs::rename(beside(path, end), beside(&aside, end)) {

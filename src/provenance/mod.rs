@@ -103,7 +103,7 @@ struct Store {
 }
 
 /// Opens the log in a state folder. A folder that cannot be used leaves the rig playable, with nothing
-/// kept; only a database from a newer rigd is refused.
+/// kept. A database from a newer rigd gives way to the copy of before; without one it is refused.
 pub fn open(folder: &Path) -> Result<Opened, Failure> {
     let mut opened = Opened {
         state: None,
@@ -187,7 +187,26 @@ fn try_open(folder: &Path, opened: &mut Opened) -> Result<(), Problem> {
         committed: None,
     };
     let (path, key) = (&store.path, &store.key);
-    match database::open(path).and_then(|db| take(&db, key, opened).map(|found| (db, found))) {
+    let mut found = database::open(path);
+    if let Err(newer @ Unusable::Newer { .. }) = &found {
+        match copies::go_back(path) {
+            Some(Ok(aside)) => {
+                opened.troubles.push(format!(
+                    "{} was written by a newer rigd, and is set aside as {}: this rigd goes on with what was \
+                     there before the newer one came",
+                    path.display(),
+                    aside.display()
+                ));
+                found = database::open(path);
+            }
+            Some(Err(reason)) => {
+                let text = format!("{newer}. The copy of before is of no use: {reason}.");
+                return Err(Problem::Refused(Failure::failed(text)));
+            }
+            None => {}
+        }
+    }
+    match found.and_then(|db| take(&db, key, opened).map(|found| (db, found))) {
         Ok((db, committed)) => {
             opened.kept.clone_from(&opened.state);
             store.committed = committed;

@@ -312,6 +312,55 @@ def test_a_log_from_a_newer_rigd_is_refused(start, tmp_path):
     assert "newer rigd" in refused.stderr and "--state-dir" in refused.stderr
 
 
+def test_after_an_update_is_taken_back_the_rig_goes_on_with_the_copy_of_before(start, tmp_path):
+    rig = start()
+    acked(rig.client(), *volume(0.5))
+    rig.finish()
+    state = tmp_path / "rig0/state"
+    path = state / "rigd.db"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        [[version]] = db.execute("PRAGMA user_version")
+        db.execute("VACUUM INTO ?", [str(state / f"rigd.v{version}.backup")])
+    # What the newer one did before it was taken back.
+    again = Rig(tmp_path / "rig0")
+    newest, _ = acked(again.client(), *volume(0.75))
+    again.finish()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {version + 1}")
+        db.execute("CREATE TABLE newer (x)")
+    back = Rig(tmp_path / "rig0")
+    client = back.client()
+    [music] = [track for track in client.state()["tracks"] if track["track_id"] == "music"]
+    assert music["volume"] == 0.5
+    [told] = status(client)["degraded"]
+    assert "newer rigd" in told and "set aside as" in told
+    reply, durable = acked(client, *volume(1.0))
+    assert durable and reply["seq"] > newest["seq"], "no number is used twice"
+    back.finish()
+    [aside] = state.glob("rigd.newer-*.db")
+    assert ledger.rows(aside)[-1]["seq_last"] == newest["seq"], "nothing is gone"
+    verified = run(tmp_path, "log", "verify", "--state-dir", state)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    once_more = Rig(tmp_path / "rig0")
+    assert status(once_more.client())["degraded"] == []
+    once_more.finish()
+
+
+def test_a_copy_of_before_that_is_no_good_is_not_taken(start, tmp_path):
+    rig = start()
+    acked(rig.client(), *volume(0.5))
+    rig.finish()
+    state = tmp_path / "rig0/state"
+    with contextlib.closing(sqlite3.connect(state / "rigd.db")) as db:
+        [[version]] = db.execute("PRAGMA user_version")
+        db.execute(f"PRAGMA user_version = {version + 1}")
+    (state / f"rigd.v{version}.backup").write_bytes(b"no database " * 5000)
+    refused = run(tmp_path, "serve", "--listen", "127.0.0.1:0", "--state-dir", state)
+    assert refused.returncode == 1
+    assert "newer rigd" in refused.stderr and "of no use" in refused.stderr
+    assert (state / "rigd.db").exists() and not list(state.glob("rigd.newer-*"))
+
+
 def test_two_rigs_do_not_write_one_log(start, tmp_path):
     rig = start()
     acked(rig.client(), *volume(0.5))
