@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import vm as vms
@@ -22,8 +23,11 @@ def built():
 @pytest.fixture(scope="session")
 def key(tmp_path_factory):
     """An SSH key, as an owner has one."""
-    path = tmp_path_factory.mktemp("key") / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    kept = os.environ.get("RECORDING")
+    path = (Path(kept) if kept else tmp_path_factory.mktemp("key")) / "key"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
     return path
 
 
