@@ -74,8 +74,6 @@ pub fn serve(
     read_again: &dyn Fn() -> Result<Config, Failure>,
 ) -> Result<(), Failure> {
     crate::log::init();
-    // What is in memory is nobody else's: tokens and the secret are among it.
-    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     if config.realtime.lock_memory {
         backend::realtime::lock_memory();
     }
