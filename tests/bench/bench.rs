@@ -1,7 +1,8 @@
 //! `cargo bench`: what rigd costs, as ratios against a reference measured in the same run.
 //!
-//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- fanout`, `-- log`, `-- jack`, `-- instructions` run one
-//! part. Absolute figures belong to the machine that they were measured on; ratios can be compared.
+//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- fanout`, `-- log`, `-- realtime` (the log's last
+//! part), `-- jack`, `-- instructions` run one part. Absolute figures belong to the machine that they were
+//! measured on; ratios can be compared.
 
 #[path = "../../src/rt/tests/common/mod.rs"]
 mod common;
@@ -43,6 +44,8 @@ fn main() {
             }
             if matches!(part, None | Some("log")) {
                 provenance::run();
+            }
+            if matches!(part, None | Some("log" | "realtime")) {
                 realtime::run();
             }
             if matches!(part, None | Some("jack")) {
