@@ -27,11 +27,12 @@ fn main() {
         .filter(|argument| argument != "--bench")
         .collect();
     let part = arguments.first().map(String::as_str);
+    let argument = arguments.get(1).map_or("", String::as_str);
     match part {
         Some("echo-server") => wire::echo_server(),
-        Some("broadcast-server") => fanout::broadcast_server(),
+        Some("broadcast-server") => fanout::broadcast_server(argument == "held"),
         Some("jack-through") => jack::through(),
-        Some("blocks") => engine::only_blocks(arguments.get(1).map_or("", String::as_str)),
+        Some("blocks") => engine::only_blocks(argument),
         _ => {
             if matches!(part, None | Some("engine")) {
                 engine::run();
@@ -49,7 +50,7 @@ fn main() {
                 realtime::run();
             }
             if matches!(part, None | Some("jack")) {
-                jack::run(arguments.get(1).map(String::as_str));
+                jack::run(argument);
             }
             if matches!(part, None | Some("wire")) {
                 wire::run();

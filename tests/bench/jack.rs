@@ -149,7 +149,7 @@ fn start_through(server: &Jackd) -> Killed {
 }
 
 /// Everything, or why not.
-pub fn run(seconds: Option<&str>) {
+pub fn run(seconds: &str) {
     println!("\n== JACK (jackd -R -P 70 -d dummy, 48 kHz)");
     if jack::jack_sys::library().is_err() || Jackd::start("try", 256).is_none() {
         println!("SKIP: jackd and libjack are not installed");
@@ -157,9 +157,7 @@ pub fn run(seconds: Option<&str>) {
     }
     jack::set_logger(jack::LoggerType::None);
     processor();
-    let listen = seconds
-        .and_then(|seconds| seconds.parse().ok())
-        .unwrap_or(LISTEN_S);
+    let listen = seconds.parse().unwrap_or(LISTEN_S);
     for block in LATE_BLOCKS {
         late_cycles(block, Duration::from_secs(listen));
     }
