@@ -2,17 +2,18 @@
 //! processor time, late cycles, and how long a change takes from the wire to the sound.
 //!
 //! `cargo bench -- jack` prints the tables; `cargo bench -- jack SECONDS` listens so long for late cycles
-//! (600 by hand; 20 else).
+//! at each of two periods (600 by hand; 20 else).
 
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use jack::{
-    AsyncClient, AudioIn, AudioOut, Client, ClientOptions, Control, NotificationHandler, Port,
-    ProcessHandler, ProcessScope,
+    AsyncClient, AudioIn, AudioOut, Client, ClientOptions, Control, Port, ProcessHandler,
+    ProcessScope,
 };
 use tokio_tungstenite::tungstenite::Message;
 
@@ -20,6 +21,13 @@ use super::process::{Server, processor_us};
 use super::wire::{self, block_on};
 
 const BLOCKS: [u32; 4] = [64, 128, 256, 1024];
+/// Clients that late cycles are compared with.
+const THROUGH: &str = "through";
+const AS_LONG: &str = "as-long";
+/// Ports and connections settle; rigd's blocks are timed.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Where late cycles are counted.
+const LATE_BLOCKS: [u32; 2] = [64, 256];
 /// How long processor time is looked at.
 const LOOK: Duration = Duration::from_secs(8);
 /// Listened for late cycles, if nothing else is said.
@@ -41,15 +49,21 @@ struct Jackd {
 
 impl Jackd {
     fn start(name: &str, block: u32) -> Option<Jackd> {
+        Some(Jackd::start_heard(name, block, Stdio::null())?.0)
+    }
+
+    /// What it complains of goes to `said`; it is there to be read where that is a pipe.
+    fn start_heard(name: &str, block: u32, said: Stdio) -> Option<(Jackd, Option<ChildStderr>)> {
         let name = format!("rigd-bench-{}-{name}", std::process::id());
         let arguments = format!("-n {name} -R -P 70 -d dummy -r 48000 -p {block} -C 2 -P 2");
-        let process = Command::new("jackd")
+        let mut process = Command::new("jackd")
             .args(arguments.split(' '))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(said)
             .spawn()
             .ok()?;
-        Some(Jackd { process, name })
+        let said = process.stderr.take();
+        Some((Jackd { process, name }, said))
     }
 
     /// A client, once the server answers.
@@ -75,18 +89,23 @@ impl Drop for Jackd {
     }
 }
 
-/// This program again: a client that passes two channels through, until it is killed.
-pub fn through() {
-    struct Through([Port<AudioIn>; 2], [Port<AudioOut>; 2]);
+/// This program again: a client of that name which passes two channels through and computes for so many µs,
+/// until it is killed.
+pub fn through(name: &str, busy_us: u64) {
+    struct Through([Port<AudioIn>; 2], [Port<AudioOut>; 2], Duration);
     impl ProcessHandler for Through {
         fn process(&mut self, _: &Client, scope: &ProcessScope) -> Control {
+            let begun = Instant::now();
             for (from, to) in self.0.iter().zip(&mut self.1) {
                 to.as_mut_slice(scope).copy_from_slice(from.as_slice(scope));
+            }
+            while begun.elapsed() < self.2 {
+                std::hint::spin_loop();
             }
             Control::Continue
         }
     }
-    let (client, _) = Client::new("through", ClientOptions::NO_START_SERVER).expect("a server");
+    let (client, _) = Client::new(name, ClientOptions::NO_START_SERVER).expect("a server");
     let inputs = ["in1", "in2"].map(|name| {
         client
             .register_port(name, AudioIn::default())
@@ -97,33 +116,23 @@ pub fn through() {
             .register_port(name, AudioOut::default())
             .expect("a port")
     });
+    let busy = Duration::from_micros(busy_us);
     let active = client
-        .activate_async((), Through(inputs, outputs))
+        .activate_async((), Through(inputs, outputs, busy))
         .expect("active");
     let client = active.as_client();
     for side in ["1", "2"] {
         let _ = client.connect_ports_by_name(
             &format!("system:capture_{side}"),
-            &format!("through:in{side}"),
+            &format!("{name}:in{side}"),
         );
         let _ = client.connect_ports_by_name(
-            &format!("through:out{side}"),
+            &format!("{name}:out{side}"),
             &format!("system:playback_{side}"),
         );
     }
     loop {
         std::thread::park();
-    }
-}
-
-/// Counts late cycles of its server.
-#[derive(Default, Clone)]
-struct Xruns(Arc<AtomicU64>);
-
-impl NotificationHandler for Xruns {
-    fn xrun(&mut self, _: &Client) -> Control {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Control::Continue
     }
 }
 
@@ -136,22 +145,22 @@ impl Drop for Killed {
     }
 }
 
-fn start_through(server: &Jackd) -> Killed {
+fn start_through(server: &Jackd, name: &str, busy_us: u64) -> Killed {
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
     command
-        .arg("jack-through")
+        .args(["jack-through", name, &busy_us.to_string()])
         .env("JACK_DEFAULT_SERVER", &server.name);
     let child = Killed(command.spawn().expect("this program starts"));
     let client = server.client("looks");
-    let until = Instant::now() + PATIENCE;
-    while client.port_by_name("through:out2").is_none() && Instant::now() < until {
+    let (until, port) = (Instant::now() + PATIENCE, format!("{name}:out2"));
+    while client.port_by_name(&port).is_none() && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(20));
     }
     child
 }
 
 /// Everything, or why not.
-pub fn run(seconds: Option<&str>) {
+pub fn run(seconds: &str) {
     println!("\n== JACK (jackd -R -P 70 -d dummy, 48 kHz)");
     if jack::jack_sys::library().is_err() || Jackd::start("try", 256).is_none() {
         println!("SKIP: jackd and libjack are not installed");
@@ -159,10 +168,10 @@ pub fn run(seconds: Option<&str>) {
     }
     jack::set_logger(jack::LoggerType::None);
     processor();
-    let listen = seconds
-        .and_then(|seconds| seconds.parse().ok())
-        .unwrap_or(LISTEN_S);
-    late_cycles(Duration::from_secs(listen));
+    let listen = seconds.parse().unwrap_or(LISTEN_S);
+    for block in LATE_BLOCKS {
+        late_cycles(block, Duration::from_secs(listen));
+    }
     to_sound();
 }
 
@@ -179,7 +188,7 @@ fn processor() {
             return;
         };
         let _client = server.client("first");
-        let through = start_through(&server);
+        let through = start_through(&server, THROUGH, 0);
         let rigd = Server::rigd_on_jack(&server.name);
         // Ports and connections settle.
         std::thread::sleep(Duration::from_secs(1));
@@ -196,36 +205,70 @@ fn processor() {
     }
 }
 
-fn late_cycles(listen: Duration) {
-    println!(
-        "late cycles in {} s at 64 frames, karaoke rig, two servers side by side",
-        listen.as_secs()
-    );
-    let (Some(one), Some(two)) = (Jackd::start("rigd", 64), Jackd::start("bare", 64)) else {
+fn late_cycles(block: u32, listen: Duration) {
+    let Some((server, Some(said))) = Jackd::start_heard("late", block, Stdio::piped()) else {
         return;
     };
-    let counted = |server: &Jackd| {
-        let count = Xruns::default();
-        let client = server.client("counts");
-        (
-            client.activate_async(count.clone(), ()).expect("active"),
-            count,
-        )
-    };
-    let (first, with_rigd) = counted(&one);
-    let rigd = Server::rigd_on_jack(&one.name);
-    let (second, bare) = counted(&two);
-    let through = start_through(&two);
-    std::thread::sleep(Duration::from_secs(2));
-    let before = [&with_rigd, &bare].map(|count| count.0.load(Ordering::Relaxed));
+    let late = Late::read(said);
+    let _client = server.client("first");
+    let rigd = Server::rigd_on_jack(&server.name);
+    std::thread::sleep(SETTLE);
+    let (before_us, begun) = (rigd.thread_us("rigd-audio"), Instant::now());
+    std::thread::sleep(SETTLE);
+    let share = (rigd.thread_us("rigd-audio") - before_us) / begun.elapsed().as_micros() as f64;
+    let busy_us = share * f64::from(block) / 48_000.0 * 1e6;
+    let others = [
+        start_through(&server, THROUGH, 0),
+        start_through(&server, AS_LONG, busy_us as u64),
+    ];
+    std::thread::sleep(SETTLE);
+    let before = late.counts();
     std::thread::sleep(listen);
-    let after = [&with_rigd, &bare].map(|count| count.0.load(Ordering::Relaxed));
+    let after = late.counts();
     println!(
-        "with rigd {}, with the client that passes sound through {}",
-        after[0] - before[0],
-        after[1] - before[1]
+        "late cycles in {} s at {block} frames on one server, as it names who was late",
+        listen.as_secs()
     );
-    drop((first, second, rigd, through));
+    println!("{:<52} {:>10} {:>16}", "", "not begun", "begun, not done");
+    let rows = [
+        format!("rigd, a karaoke rig ({busy_us:.0} µs each)"),
+        "a client that passes sound through".to_owned(),
+        "one that passes it through and computes as long".to_owned(),
+    ];
+    for (who, name) in rows.iter().enumerate() {
+        let [triggered, running] = [0, 1].map(|state| after[who][state] - before[who][state]);
+        println!("{name:<52} {triggered:>10} {running:>16}");
+    }
+    drop((rigd, others));
+}
+
+/// How often a server has called rigd, the client that passes sound through, and the one that computes as long
+/// late: not woken by the system yet, or still at work.
+#[derive(Clone, Default)]
+struct Late(Arc<[[AtomicU64; 2]; 3]>);
+
+impl Late {
+    /// Counts what the server says from now on.
+    fn read(said: ChildStderr) -> Late {
+        let late = Late::default();
+        let counts = late.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(said).lines().map_while(Result::ok) {
+                let is_late = |name: &&str| line.contains(&format!("client = {name} "));
+                if let Some(who) = ["rigd", THROUGH, AS_LONG].iter().position(is_late) {
+                    let state = usize::from(line.contains("state = Running"));
+                    counts.0[who][state].fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        late
+    }
+
+    fn counts(&self) -> [[u64; 2]; 3] {
+        let of =
+            |counts: &[AtomicU64; 2]| counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+        self.0.each_ref().map(of)
+    }
 }
 
 /// Plays a constant, and looks when what comes back leaves its level.

@@ -1,17 +1,27 @@
 //! A text frame → what it says and asks. Total: whatever comes in, a head to answer to comes out,
 //! and either a body or the reason why there is none.
 
-use rigd_rt::{PanicMode, TrackKind};
+mod log;
+mod people;
+mod rig;
+
+use rigd_rt::PanicMode;
 use serde::de::IgnoredAny;
-use serde_json::Value;
 use serde_json::value::RawValue;
+
+use people::{given, whom};
+use rig::{
+    any, batch, client_id, meters_subscribe, parameter_change, plugin, printable, track_fields,
+    track_kind,
+};
 
 use super::dialect::{Dialect, Kind};
 use super::fields::{Fields, missing};
-use crate::provenance::query::{self, Ask, Direction, Filter, Lineage, Origin, Query};
-use crate::rig::{ParameterChange, PluginRef, Reject, Request, ToneFields, TrackFields};
-use crate::session::Role;
-use crate::session::token::{TRACKS_MAX, is_name, is_tracks};
+use super::incoming::{Body, DeviceAsk, Head, Incoming, Limits, SessionAsk};
+use crate::provenance::query::Ask;
+use crate::rig::{Reject, Request, ToneFields, TrackFields};
+
+pub use people::pairing;
 
 /// Objects in objects, at most.
 const DEPTH_MAX: u64 = 32;
@@ -23,188 +33,10 @@ const NAME_MAX: usize = 128;
 const PATH_MAX: usize = 1024;
 /// Characters in a token.
 const TOKEN_MAX: usize = 4096;
-/// Characters in a DAID: a time, a hash, and three parts of at most 128 each.
-const DAID_MAX: usize = 512;
 /// Bytes of a relayed cursor.
 const CURSOR_MAX: usize = 1024;
 /// Entries of an object that maps names to values.
 const VALUES_MAX: usize = 256;
-
-/// How much one message may hold.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Changes in a batch.
-    pub batch_changes: usize,
-}
-
-/// The envelope.
-#[derive(Clone, Debug, Default)]
-pub struct Head {
-    /// The client's message id.
-    pub id: Option<String>,
-    /// What kind of message, if it is a known one, and in which dialect.
-    pub kind: Option<(Kind, Dialect)>,
-    /// Claimed.
-    pub user_id: Option<String>,
-    /// Claimed.
-    pub session_id: Option<String>,
-    /// Echoed untouched.
-    pub t0_timestamp: Option<Box<RawValue>>,
-    /// One `ack` is wanted.
-    pub requires_ack: bool,
-    /// Names the message, should it come again.
-    pub idempotency_key: Option<String>,
-    /// Only if nobody else has changed it after this number.
-    pub base_seq: Option<u64>,
-}
-
-/// A message, as far as it could be understood.
-#[derive(Debug)]
-pub struct Incoming {
-    /// Whom to answer, and how.
-    pub head: Head,
-    /// What is asked.
-    pub body: Result<Body, Reject>,
-}
-
-/// A batch of parameter changes.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// In the order given; a malformed entry carries its own fault.
-    pub changes: Vec<Result<ParameterChange, Reject>>,
-    /// Wait for a pause of so many milliseconds.
-    pub debounce_ms: Option<f64>,
-    /// Do not wait.
-    pub apply_immediately: bool,
-}
-
-/// What is asked.
-#[derive(Clone, Debug)]
-pub enum Body {
-    /// Something is to change.
-    Change(Request),
-    /// Many parameters are to change.
-    Batch(Batch),
-    /// A plugin's parameters.
-    ParametersGet(PluginRef),
-    /// A plugin's presets.
-    PresetsGet(PluginRef),
-    /// The chains that a microphone can take on.
-    ChainsGet,
-    /// Every kind of plugin.
-    PluginList,
-    /// Every track.
-    TrackList,
-    /// Everything.
-    StateGet,
-    /// What has changed since.
-    StateResume {
-        /// The newest number that is known.
-        since_seq: u64,
-        /// Of which run.
-        epoch: Option<String>,
-    },
-    /// Which changes this client wants to hear of; `None` is all.
-    Subscribe {
-        /// On these tracks.
-        track_ids: Option<Vec<String>>,
-        /// Of these plugins.
-        plugin_ids: Option<Vec<String>>,
-        /// Of these types.
-        types: Option<Vec<Kind>>,
-    },
-    /// How the box is.
-    StatusGet,
-    /// How this client wants to be spoken to.
-    Features {
-        /// Whole batches in one message.
-        batch: Option<bool>,
-        /// This dialect from now on.
-        dialect: Option<Dialect>,
-    },
-    /// Meters, so many a second.
-    MetersSubscribe {
-        /// 1…60.
-        rate_hz: f64,
-        /// Binary frames rather than JSON.
-        binary: bool,
-    },
-    /// No more meters.
-    MetersUnsubscribe,
-    /// For the others of the same session.
-    Cursor(Box<RawValue>),
-    /// To be sent back.
-    Heartbeat(Box<RawValue>),
-    /// About the log.
-    Log(Ask),
-    /// About people.
-    Session(SessionAsk),
-    /// About the box.
-    Device(DeviceAsk),
-    /// Who this is.
-    Auth {
-        /// A claim with proof.
-        token: Option<String>,
-        /// A claim without.
-        user_id: Option<String>,
-        /// A claim without.
-        session_id: Option<String>,
-    },
-}
-
-/// What a host asks about people.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SessionAsk {
-    /// Who is here.
-    List,
-    /// A code with which somebody can come.
-    Invite {
-        /// As what.
-        given: Given,
-        /// For so long.
-        ttl_s: Option<f64>,
-    },
-    /// Somebody goes.
-    End(Whom),
-    /// Somebody is something else.
-    Role {
-        /// Who.
-        user_id: String,
-        /// What.
-        given: Given,
-    },
-}
-
-/// What a host asks of the box.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceAsk {
-    /// What it is, and what it may be asked.
-    Get,
-    /// It starts anew.
-    Reboot,
-    /// It is switched off.
-    PowerOff,
-    /// It forgets everything.
-    Reset,
-}
-
-/// Whom a host means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whom {
-    /// One connection.
-    Connection(String),
-    /// A user, with all their connections.
-    User(String),
-}
-
-/// A role, and a performer's tracks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
-    /// What.
-    pub role: Role,
-    /// Where.
-    pub tracks: Vec<String>,
-}
 
 /// Reads one text frame.
 pub fn decode(text: &str, limits: Limits) -> Incoming {
@@ -470,8 +302,8 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
         },
         Kind::MetersSubscribe => meters_subscribe(data)?,
         Kind::MetersUnsubscribe => Body::MetersUnsubscribe,
-        Kind::DaidQuery => Body::Log(Ask::Query(log_query(data)?)),
-        Kind::DaidLineage => Body::Log(Ask::Lineage(log_lineage(data)?)),
+        Kind::DaidQuery => Body::Log(Ask::Query(log::query(data)?)),
+        Kind::DaidLineage => Body::Log(Ask::Lineage(log::lineage(data)?)),
         Kind::DaidVerify => Body::Log(Ask::Verify),
         Kind::SessionList => Body::Session(SessionAsk::List),
         Kind::SessionInvite => Body::Session(SessionAsk::Invite {
@@ -507,229 +339,4 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
             unreachable!("answered before their data is read")
         }
     })
-}
-
-fn plugin(data: &Fields, is_legacy: bool) -> Result<PluginRef, Reject> {
-    let track_id = if is_legacy {
-        data.string("track_id", ID_MAX)?
-    } else {
-        Some(data.required("track_id", ID_MAX)?)
-    };
-    Ok(PluginRef {
-        track_id,
-        plugin_id: data.required("plugin_id", ID_MAX)?,
-    })
-}
-
-fn parameter_change(data: &Fields, is_legacy: bool) -> Result<ParameterChange, Reject> {
-    Ok(ParameterChange {
-        plugin: plugin(data, is_legacy)?,
-        parameter_id: data.required("parameter_id", ID_MAX)?,
-        value: data
-            .value("parameter_value")
-            .ok_or_else(|| missing("parameter_value"))?,
-    })
-}
-
-fn batch(data: &Fields, limits: Limits) -> Result<Batch, Reject> {
-    let changes = if let Some(changes) = data.list("changes", limits.batch_changes)? {
-        changes
-            .into_iter()
-            .map(|change| parameter_change(&change?, false))
-            .collect()
-    } else if let Some(parameters) = data.list("parameters", limits.batch_changes)? {
-        let plugin = plugin(data, false)?;
-        let change = |parameter: Result<Fields, Reject>| {
-            let parameter = parameter?;
-            Ok(ParameterChange {
-                plugin: plugin.clone(),
-                parameter_id: parameter.required("parameter_id", ID_MAX)?,
-                value: parameter
-                    .value("parameter_value")
-                    .ok_or_else(|| missing("parameter_value"))?,
-            })
-        };
-        parameters.into_iter().map(change).collect()
-    } else {
-        return Err(missing("changes"));
-    };
-    Ok(Batch {
-        changes,
-        debounce_ms: data.number("debounce_ms")?,
-        apply_immediately: data.boolean("apply_immediately")?.unwrap_or(false),
-    })
-}
-
-/// A value that is there and not null, whatever it is.
-fn any(data: &Fields, name: &'static str) -> Option<Value> {
-    data.value(name).filter(|value| !value.is_null())
-}
-
-fn track_fields(data: &Fields) -> Result<TrackFields, Reject> {
-    Ok(TrackFields {
-        name: match data.string("name", NAME_MAX)? {
-            Some(name) => Some(printable("name", name)?),
-            None => None,
-        },
-        input: data.string("input", ID_MAX)?,
-        input_gain_db: any(data, "input_gain_db"),
-        volume: any(data, "volume"),
-        pan: any(data, "pan"),
-        mute: data.boolean("mute")?,
-        solo: data.boolean("solo")?,
-        sends: data.values("sends", VALUES_MAX)?,
-    })
-}
-
-fn track_kind(name: &str) -> Result<TrackKind, Reject> {
-    Ok(match name {
-        "mic" => TrackKind::Mic,
-        "stem" => TrackKind::Stem,
-        "bus" => TrackKind::Bus,
-        "master" => TrackKind::Master,
-        _ => return Err(Reject::field("kind", "must be mic, stem or bus")),
-    })
-}
-
-fn meters_subscribe(data: &Fields) -> Result<Body, Reject> {
-    let rate_hz = data.number("rate_hz")?.ok_or_else(|| missing("rate_hz"))?;
-    if !(1.0..=60.0).contains(&rate_hz) {
-        return Err(Reject::InvalidParameter {
-            parameter_id: "rate_hz".to_owned(),
-            parameter_value: Box::new(rate_hz.into()),
-            validation_error: "must be from 1 to 60".to_owned(),
-            range: Some((1.0, 60.0)),
-        });
-    }
-    let binary = match data.string("format", ID_MAX)?.as_deref() {
-        None | Some("json") => false,
-        Some("binary") => true,
-        Some(_) => return Err(Reject::field("format", "must be json or binary")),
-    };
-    Ok(Body::MetersSubscribe { rate_hz, binary })
-}
-
-fn log_query(data: &Fields) -> Result<Query, Reject> {
-    let text = |name| {
-        let text = data.string(name, NAME_MAX)?;
-        Ok::<_, Reject>(text.filter(|text| !text.is_empty()))
-    };
-    let time = |name| match data.string(name, NAME_MAX)? {
-        Some(text) => match query::time(&text) {
-            Some(time) => Ok(Some(time)),
-            None => Err(Reject::field(
-                name,
-                "must be a time of ISO 8601, like 2026-01-31T20:00:00Z",
-            )),
-        },
-        None => Ok(None),
-    };
-    Ok(Query {
-        filter: Filter {
-            entity_type: text("entity_type")?,
-            entity_id: text("entity_id")?,
-            user_id: text("user_id")?,
-            session_id: text("session_id")?,
-            operation: text("operation")?,
-            since: time("since")?,
-            until: time("until")?,
-        },
-        after: match data.string("cursor", NAME_MAX)? {
-            Some(text) => query::cursor(&text)
-                .ok_or_else(|| Reject::field("cursor", "must be a next_cursor as it came"))?,
-            None => 0,
-        },
-        limit: match data.number("limit")? {
-            None => query::LIMIT,
-            Some(limit) if limit >= 1.0 && limit.fract() == 0.0 => {
-                if limit > query::LIMIT_MAX as f64 {
-                    let reason = format!("must not be over {}", query::LIMIT_MAX);
-                    return Err(Reject::over(Some("limit"), reason, query::LIMIT_MAX as u64));
-                }
-                limit as usize
-            }
-            Some(_) => return Err(Reject::field("limit", "must be a whole number from 1")),
-        },
-    })
-}
-
-fn log_lineage(data: &Fields) -> Result<Lineage, Reject> {
-    let daid = data.string("daid", DAID_MAX)?;
-    let from = match (daid, data.string("entity_id", NAME_MAX)?) {
-        (Some(_), Some(_)) => {
-            let reason = "must not be there beside daid: a lineage begins at one of them";
-            return Err(Reject::field("entity_id", reason));
-        }
-        (Some(daid), None) if daid.starts_with("daid:") => Origin::Daid(daid),
-        (Some(_), None) => return Err(Reject::field("daid", "must be a DAID")),
-        (None, Some(entity)) if !entity.is_empty() => Origin::Entity(entity),
-        (None, Some(_)) => return Err(Reject::field("entity_id", "must not be empty")),
-        (None, None) => return Err(missing("daid")),
-    };
-    let direction = Direction::from_name(&data.required("direction", ID_MAX)?)
-        .ok_or_else(|| Reject::field("direction", "must be backward or forward"))?;
-    Ok(Lineage { from, direction })
-}
-
-fn whom(data: &Fields) -> Result<Whom, Reject> {
-    let user = data.string("user_id", NAME_MAX)?;
-    match (data.string("connection_id", NAME_MAX)?, user) {
-        (Some(_), Some(_)) => {
-            let reason = "must not be there beside connection_id: name one of them";
-            Err(Reject::field("user_id", reason))
-        }
-        (Some(id), None) => Ok(Whom::Connection(id)),
-        (None, Some(id)) => Ok(Whom::User(id)),
-        (None, None) => Err(missing("connection_id")),
-    }
-}
-
-/// A role that somebody is given.
-pub fn given(data: &Fields) -> Result<Given, Reject> {
-    let role = data.required("role", ID_MAX)?;
-    let Some(role) = Role::from_name(&role) else {
-        let reason = "must be host, performer, guest or display";
-        return Err(Reject::field("role", reason));
-    };
-    let tracks = data.strings("tracks", TRACKS_MAX, ID_MAX)?;
-    let tracks = tracks.unwrap_or_default();
-    if !is_tracks(&tracks) {
-        return Err(Reject::field("tracks", "must be a list of track ids"));
-    }
-    Ok(Given { role, tracks })
-}
-
-/// Reads what somebody sends who has a code: the code, and who they are.
-pub fn pairing(body: &[u8]) -> Result<(String, String), Reject> {
-    let text = std::str::from_utf8(body).map_err(|_| Reject::message("is not UTF-8"))?;
-    if depth(text) > DEPTH_MAX {
-        let reason = format!("is nested deeper than {DEPTH_MAX} levels");
-        return Err(Reject::over(None, reason, DEPTH_MAX));
-    }
-    let data = Fields::parse(text).map_err(|_| not_an_object(text))?;
-    let code = data.required("code", ID_MAX)?;
-    let user_id = data.required("user_id", NAME_MAX)?;
-    if !is_name(&user_id) {
-        return Err(Reject::field("user_id", "must be printable text"));
-    }
-    Ok((code, user_id))
-}
-
-/// An id that a client chooses.
-fn client_id(field: &str, id: String) -> Result<String, Reject> {
-    if id
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
-    {
-        Ok(id)
-    } else {
-        Err(Reject::field(field, "may hold only A–Z a–z 0–9 _ . -"))
-    }
-}
-
-fn printable(field: &str, text: String) -> Result<String, Reject> {
-    if text.chars().any(char::is_control) {
-        return Err(Reject::field(field, "must be printable text"));
-    }
-    Ok(text)
 }
