@@ -12,9 +12,10 @@ use super::settle::{Origin, Waiting, ack, own_id, reply_as};
 use super::switches;
 use crate::protocol::encode::{self, Success};
 use crate::protocol::views::{self, object};
-use crate::protocol::{Body, Dialect, Head, Incoming, Limits, decode};
+use crate::protocol::{Body, Dialect, Head, Incoming, Kind, Limits, decode};
 use crate::provenance::query::Ask;
 use crate::rig::{Reject, Request, is_quieting};
+use crate::session::role::{Permission, Reach};
 
 impl Desk {
     /// A text frame from a client.
@@ -45,8 +46,12 @@ impl Desk {
         let origin = client.origin(id, head);
         let body = match body {
             Ok(body) => self.admit(id, &origin, &body, now).map(|()| body),
-            // What cannot be understood counts, too.
-            Err(reject) => Err(self.count(id, now).err().unwrap_or(reject)),
+            // What cannot be understood counts, too; and who may not say it need not say it well.
+            Err(reject) => Err(self
+                .count(id, now)
+                .err()
+                .or_else(|| self.uninvited(id, &origin, kind, &reject))
+                .unwrap_or(reject)),
         };
         let body = match body {
             Ok(body) => body,
@@ -71,6 +76,26 @@ impl Desk {
             self.refuse(&origin, &reject);
         }
         false
+    }
+
+    /// Why a message that cannot be understood was not for this client to send, if it was not.
+    fn uninvited(
+        &self,
+        id: ClientId,
+        origin: &Origin,
+        kind: Option<Kind>,
+        reject: &Reject,
+    ) -> Option<Reject> {
+        let rights = &self.clients.get(&id)?.rights;
+        let user_id = &origin.by.user_id;
+        match (kind, reject) {
+            (Some(kind), _) => rights.check_kind(user_id, kind).err(),
+            // Before signing in there are no other messages than those that sign in.
+            (None, Reject::UnknownMessageType(_)) => rights
+                .check(user_id, Permission::PluginRead, Reach::None)
+                .err(),
+            (None, _) => None,
+        }
     }
 
     /// Takes note of one more message.

@@ -354,9 +354,7 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
                 data.string("plugin_path", PATH_MAX)?
                     .filter(|path| !path.is_empty())
             },
-            position: data
-                .value("position")
-                .filter(|position| !position.is_null()),
+            position: position(data)?,
             plugin_id: match data.string("plugin_id", ID_MAX)? {
                 Some(id) if !id.is_empty() => Some(client_id("plugin_id", id)?),
                 _ => None,
@@ -385,7 +383,7 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
         Kind::PluginList => Body::PluginList,
         Kind::PluginMove => Body::Change(Request::PluginMove {
             plugin: plugin(data, is_legacy)?,
-            position: data.value("position").ok_or_else(|| missing("position"))?,
+            position: position(data)?.ok_or_else(|| missing("position"))?,
         }),
         Kind::TrackList => Body::TrackList,
         Kind::TrackAdd => Body::Change(Request::TrackAdd {
@@ -507,6 +505,16 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
             unreachable!("answered before their data is read")
         }
     })
+}
+
+/// A place in a chain, which must be a number; whether it is one of the chain's is for the rig to say.
+fn position(data: &Fields) -> Result<Option<Value>, Reject> {
+    match data.value("position").filter(|value| !value.is_null()) {
+        Some(value) if !value.is_number() => {
+            Err(Reject::field("position", "must be a whole number"))
+        }
+        position => Ok(position),
+    }
 }
 
 fn plugin(data: &Fields, is_legacy: bool) -> Result<PluginRef, Reject> {
