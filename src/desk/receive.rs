@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
@@ -253,7 +254,10 @@ impl Desk {
                 self.say(origin, &Success)
             }
             Body::Heartbeat(data) => {
-                let data: Value = serde_json::from_str(data.get()).unwrap_or_default();
+                if serde_json::from_str::<Value>(data.get()).is_err() {
+                    let reason = "holds a number that is too large, or text that is not Unicode";
+                    return Err(Reject::field("data", reason));
+                }
                 self.say_as(origin, "heartbeat_response", &Echo(data))
             }
             Body::Cursor(data) => {
@@ -297,12 +301,13 @@ impl Desk {
         self.say(origin, &data)
     }
 
-    fn relay_cursor(&mut self, origin: &Origin, data: &serde_json::value::RawValue) {
+    fn relay_cursor(&mut self, origin: &Origin, data: &RawValue) {
         let data: Value = serde_json::from_str(data.get()).unwrap_or_default();
+        let data = data.as_object().cloned();
         let mut relayed = origin.clone();
         relayed.id = own_id();
         relayed.t0_timestamp = None;
-        let frame = reply_as(&relayed, "USER_CURSOR_UPDATE", None, None, &Echo(data));
+        let frame = reply_as(&relayed, "USER_CURSOR_UPDATE", None, None, &data);
         for (id, client) in &mut self.clients {
             let is_there = client.visit.is_none() && *id != origin.client;
             if is_there && client.by.session_id == origin.by.session_id {
@@ -383,14 +388,15 @@ pub(super) fn answer_frames<F: encode::Fields>(
     frames
 }
 
-/// Any JSON as a message's data.
-struct Echo(Value);
+/// Any JSON as a message's data, as it came.
+struct Echo(Box<RawValue>);
 
 impl encode::Fields for Echo {
-    fn put<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        match &self.0 {
-            Value::Object(fields) => fields.put(map),
-            _ => Ok(()),
-        }
+    fn put<M: serde::ser::SerializeMap>(&self, _: &mut M) -> Result<(), M::Error> {
+        Ok(())
+    }
+
+    fn verbatim(&self) -> Option<&RawValue> {
+        (self.0.get() != "null").then_some(&*self.0)
     }
 }

@@ -444,8 +444,7 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
                 None => None,
                 Some(names) => {
                     let kind = |name: &String| {
-                        let kind = Kind::parse(name).map(|(kind, _)| kind);
-                        kind.ok_or_else(|| {
+                        Kind::named(name).ok_or_else(|| {
                             Reject::field("types", format!("holds \"{name}\", which is no type"))
                         })
                     };
