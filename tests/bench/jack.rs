@@ -24,6 +24,8 @@ const BLOCKS: [u32; 4] = [64, 128, 256, 1024];
 /// Clients that late cycles are compared with.
 const THROUGH: &str = "through";
 const AS_LONG: &str = "as-long";
+/// A server that is told to end has so long.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Ports and connections settle; rigd's blocks are timed.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Where late cycles are counted.
@@ -85,6 +87,12 @@ impl Drop for Jackd {
     fn drop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.process);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        // It tidies up, unless it waits for a client that was killed.
+        let until = Instant::now() + LAST_WORDS;
+        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use people::{given, whom};
 use rig::{
-    any, batch, client_id, meters_subscribe, parameter_change, plugin, printable, track_fields,
-    track_kind,
+    any, batch, client_id, meters_subscribe, parameter_change, plugin, position, printable,
+    track_fields, track_kind,
 };
 
 use super::dialect::{Dialect, Kind};
@@ -186,9 +186,7 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
                 data.string("plugin_path", PATH_MAX)?
                     .filter(|path| !path.is_empty())
             },
-            position: data
-                .value("position")
-                .filter(|position| !position.is_null()),
+            position: position(data)?,
             plugin_id: match data.string("plugin_id", ID_MAX)? {
                 Some(id) if !id.is_empty() => Some(client_id("plugin_id", id)?),
                 _ => None,
@@ -217,7 +215,7 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
         Kind::PluginList => Body::PluginList,
         Kind::PluginMove => Body::Change(Request::PluginMove {
             plugin: plugin(data, is_legacy)?,
-            position: data.value("position").ok_or_else(|| missing("position"))?,
+            position: position(data)?.ok_or_else(|| missing("position"))?,
         }),
         Kind::TrackList => Body::TrackList,
         Kind::TrackAdd => Body::Change(Request::TrackAdd {
@@ -278,8 +276,7 @@ fn body(kind: Kind, data: &Fields, head: &Head, limits: Limits) -> Result<Body, 
                 None => None,
                 Some(names) => {
                     let kind = |name: &String| {
-                        let kind = Kind::parse(name).map(|(kind, _)| kind);
-                        kind.ok_or_else(|| {
+                        Kind::named(name).ok_or_else(|| {
                             Reject::field("types", format!("holds \"{name}\", which is no type"))
                         })
                     };

@@ -8,6 +8,16 @@ use crate::protocol::fields::{Fields, missing};
 use crate::protocol::incoming::{Batch, Body, Limits};
 use crate::rig::{ParameterChange, PluginRef, Reject, TrackFields};
 
+/// A place in a chain, which must be a number; whether it is one of the chain's is for the rig to say.
+pub fn position(data: &Fields) -> Result<Option<Value>, Reject> {
+    match any(data, "position") {
+        Some(value) if !value.is_number() => {
+            Err(Reject::field("position", "must be a whole number"))
+        }
+        position => Ok(position),
+    }
+}
+
 /// A plugin: an old message names it without its track.
 pub fn plugin(data: &Fields, is_legacy: bool) -> Result<PluginRef, Reject> {
     let track_id = if is_legacy {
