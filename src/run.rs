@@ -28,8 +28,8 @@ use tokio::task::LocalSet;
 
 use crate::backend::keeper::{Change, Keeper, NEWS, News};
 use crate::backend::{self, Deck, Wanted};
-use crate::care::Caretaker;
 use crate::care::pending::{self, Done};
+use crate::care::{self, Caretaker};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
 use crate::desk::load::Policy;
@@ -101,6 +101,7 @@ pub fn serve(
             state
         }
     };
+    care::update::tidy(&config.state_dir);
     let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));
     let vital = Arc::new(Vital::default());
     let mut deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
@@ -689,6 +690,7 @@ mod tests {
         let backend = Box::new(Null::open(&config).unwrap());
         let rate = backend.format().sample_rate_hz;
         let (mut control, engine_ends) = rings();
+        care::update::tidy(&config.state_dir);
         let engine = Box::new(Engine::new(rate, 0, pool(&config)));
         let session = backend.start(Deck::new(engine, engine_ends, rate)).unwrap();
         let mut attempts = 0;

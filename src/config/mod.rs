@@ -238,6 +238,8 @@ settings! {
     pub allow_power: bool = true, Kind::Bool, "";
     /// The largest backup that is taken for a restore.
     pub restore_max_mb: u32 = 1_024, Kind::Int(1, 1_000_000), "MiB";
+    /// The largest update that is taken, on a box with two slots.
+    pub update_max_mb: u32 = 1_024, Kind::Int(1, 1_000_000), "MiB";
 }
 
 settings! {

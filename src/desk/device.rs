@@ -74,6 +74,8 @@ impl Desk {
                     "version": env!("CARGO_PKG_VERSION"),
                     "allow_power": may_power,
                     "restore_max_mb": settings.restore_max_mb,
+                    "update_max_mb": settings.update_max_mb,
+                    "update": caretaker.update(),
                     "success": true,
                 }));
                 return self.say(origin, &data);

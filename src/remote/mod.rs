@@ -52,6 +52,7 @@ pub static ASSETS: &[Asset] = &[
     asset!("/people.js", JS, "people.js"),
     asset!("/joining.js", JS, "joining.js"),
     asset!("/device.js", JS, "device.js"),
+    asset!("/updating.js", JS, "updating.js"),
     asset!("/view.js", JS, "view.js"),
 ];
 

@@ -8,12 +8,16 @@
 //! | `visit.rs` | one message to the desk, and its answer |
 //! | `events.rs` | the long poll |
 //! | `device.rs` | files from and to the box |
+//! | `update.rs` | an update for the box |
+//! | `upload.rs` | a file on its way in |
 //! | `reply.rs` | an answer of the desk → a response |
 
 mod body;
 mod device;
 mod events;
 mod reply;
+mod update;
+mod upload;
 mod visit;
 
 use std::rc::Rc;
@@ -49,6 +53,7 @@ enum Endpoint {
     Backup,
     Restore,
     Support,
+    Update,
     Reset,
     Reboot,
     PowerOff,
@@ -66,6 +71,7 @@ impl Endpoint {
             "device/backup" => Endpoint::Backup,
             "device/restore" => Endpoint::Restore,
             "device/support" => Endpoint::Support,
+            "device/update" => Endpoint::Update,
             "device/reset" => Endpoint::Reset,
             "device/reboot" => Endpoint::Reboot,
             "device/power-off" => Endpoint::PowerOff,
@@ -84,6 +90,7 @@ impl Endpoint {
             Endpoint::Parameters => "GET, HEAD, OPTIONS, POST",
             Endpoint::Message
             | Endpoint::Restore
+            | Endpoint::Update
             | Endpoint::Reset
             | Endpoint::Reboot
             | Endpoint::PowerOff => "OPTIONS, POST",
@@ -136,11 +143,14 @@ async fn serve(
     }
     let token = Bearer::find(request.headers()).token;
     let query = Query::read(request.uri().query())?;
-    if endpoint == Endpoint::Restore {
+    if matches!(endpoint, Endpoint::Restore | Endpoint::Update) {
         // Who may not is told so before the file comes.
         let _served = Served::begin(shared, caller.guest);
         let mut visit = Visit::begin(shared, caller.peer.ip(), token.as_deref())?;
-        return device::restore(&mut visit, request, &query, caller).await;
+        return match endpoint {
+            Endpoint::Update => update::answer(&visit, request).await,
+            _ => device::restore(&mut visit, request, &query, caller).await,
+        };
     }
     let text = match method {
         Method::POST => {
@@ -167,8 +177,8 @@ async fn serve(
         }
         Endpoint::Backup => device::backup(&mut visit, &query, caller).await,
         Endpoint::Support => device::support(&mut visit).await,
-        // It takes no text.
-        Endpoint::Restore => Err(reply::silent()),
+        // They take no text.
+        Endpoint::Restore | Endpoint::Update => Err(reply::silent()),
         Endpoint::Parameters => {
             let fields = match method {
                 Method::POST => body::object(&text)?,
