@@ -405,6 +405,7 @@ fn server_settings(config: &Config) -> server::Settings {
         message_bytes: config.limits.message_bytes,
         connections: config.limits.connections as usize,
         connects_per_minute: f64::from(config.limits.connects_per_minute),
+        access_point: config.device.access_point.clone(),
     }
 }
 

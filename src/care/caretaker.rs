@@ -14,6 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::pending::{self, Plan};
 use super::update::{Bundle, Progress};
+use super::wifi::Joining;
 use super::{Power, SECRETS, backup, restore, settings_file, support};
 use crate::config::Config;
 use crate::rig::Reject;
@@ -35,6 +36,8 @@ struct Inner {
     is_busy: AtomicBool,
     /// How far the latest update is.
     update: Mutex<Progress>,
+    /// The latest network that was to be joined.
+    joining: Mutex<Joining>,
     /// Told when rigd is to begin anew.
     again: Notify,
 }
@@ -67,6 +70,7 @@ impl Caretaker {
             file,
             is_busy: AtomicBool::new(false),
             update: Mutex::default(),
+            joining: Mutex::default(),
             again: Notify::new(),
         }))
     }
@@ -86,6 +90,12 @@ impl Caretaker {
     pub fn update(&self) -> Progress {
         let update = self.0.update.lock();
         update.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The latest network that was to be joined.
+    pub fn joining(&self) -> Joining {
+        let joining = self.0.joining.lock();
+        joining.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Begins something, if nothing else is being done.
@@ -229,6 +239,15 @@ impl Turn {
     /// How far the update is, for whoever looks.
     pub fn tell_of_update(&self, progress: Progress) {
         *self.0.update.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    /// What becomes of a network that is to be joined, for whoever looks.
+    pub fn tell_of_joining(&self, joining: Joining) {
+        *self
+            .0
+            .joining
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = joining;
     }
 
     /// Takes an update of so many bytes, which is whole when whoever brings it says `go`. Takes its time.

@@ -4,6 +4,7 @@
 
 import { mayDo } from "./rights.js";
 import { Updating } from "./updating.js";
+import { Wifi } from "./wifi.js";
 
 const SURE = {
   restore: "Everything that the rig is now gives way to what the backup holds. The sound stops for a moment.",
@@ -18,12 +19,14 @@ export class Device {
   #sure = document.querySelector(".sure");
   #isHost = false;
   #updating;
+  #wifi;
 
   /** `actions`: fetch(path, options), upload(path, file, heard(share)), tell(sentence). */
   constructor(actions) {
     this.#actions = actions;
     const upload = (path, ...more) => actions.upload(`/api/device${path}`, ...more);
     this.#updating = new Updating({ look: () => this.#about(), upload });
+    this.#wifi = new Wifi({ fetch: actions.fetch });
     const on = (selector, act) => this.#find(selector).addEventListener("click", act);
     on(".backup", () => this.#download(`/backup?secrets=${this.#find(".keys").checked}`));
     on(".support", () => this.#download("/support"));
@@ -34,7 +37,7 @@ export class Device {
     this.#find(".file").addEventListener("change", () => this.#restore());
     document.querySelector(".device").addEventListener("toggle", (event) => {
       if (event.target.open) this.#look();
-      else this.#updating.rest();
+      else [this.#updating, this.#wifi].forEach((part) => part.rest());
     });
   }
 
@@ -51,6 +54,8 @@ export class Device {
     if (!box) return;
     this.#find(".power").hidden = !box.allow_power;
     this.#updating.show(box);
+    this.#find(".wifi").hidden = !box.allow_wifi;
+    if (box.allow_wifi) this.#wifi.look();
   }
 
   /** What the box is, if it says so. */

@@ -8,6 +8,7 @@
 //! | `visit.rs` | one message to the desk, and its answer |
 //! | `events.rs` | the long poll |
 //! | `device.rs` | files from and to the box |
+//! | `wifi.rs` | the networks in reach, and joining one |
 //! | `update.rs` | an update for the box |
 //! | `upload.rs` | a file on its way in |
 //! | `reply.rs` | an answer of the desk → a response |
@@ -19,6 +20,7 @@ mod reply;
 mod update;
 mod upload;
 mod visit;
+mod wifi;
 
 use std::rc::Rc;
 
@@ -54,6 +56,7 @@ enum Endpoint {
     Restore,
     Support,
     Update,
+    Wifi,
     Reset,
     Reboot,
     PowerOff,
@@ -72,6 +75,7 @@ impl Endpoint {
             "device/restore" => Endpoint::Restore,
             "device/support" => Endpoint::Support,
             "device/update" => Endpoint::Update,
+            "device/wifi" => Endpoint::Wifi,
             "device/reset" => Endpoint::Reset,
             "device/reboot" => Endpoint::Reboot,
             "device/power-off" => Endpoint::PowerOff,
@@ -87,7 +91,7 @@ impl Endpoint {
             }
             // Asked for the head alone, the file would be made in vain.
             Endpoint::Backup | Endpoint::Support => "GET, OPTIONS",
-            Endpoint::Parameters => "GET, HEAD, OPTIONS, POST",
+            Endpoint::Parameters | Endpoint::Wifi => "GET, HEAD, OPTIONS, POST",
             Endpoint::Message
             | Endpoint::Restore
             | Endpoint::Update
@@ -175,6 +179,10 @@ async fn serve(
             fields.insert("type".to_owned(), "device.reset".into());
             visit.data(&Value::Object(fields).to_string()).await
         }
+        Endpoint::Wifi if method == Method::POST => {
+            wifi::join(&visit, &body::object(&text)?, caller).await
+        }
+        Endpoint::Wifi => wifi::look(&visit, caller).await,
         Endpoint::Backup => device::backup(&mut visit, &query, caller).await,
         Endpoint::Support => device::support(&mut visit).await,
         // They take no text.
