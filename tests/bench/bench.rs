@@ -1,7 +1,8 @@
 //! `cargo bench`: what rigd costs, as ratios against a reference measured in the same run.
 //!
-//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- fanout`, `-- log`, `-- jack`, `-- instructions` run one
-//! part. Absolute figures belong to the machine that they were measured on; ratios can be compared.
+//! `cargo bench -- engine`, `-- extremes`, `-- wire`, `-- fanout`, `-- log`, `-- realtime` (the log's last
+//! part), `-- jack`, `-- instructions` run one part. Absolute figures belong to the machine that they were
+//! measured on; ratios can be compared.
 
 #[path = "../../src/rt/tests/common/mod.rs"]
 mod common;
@@ -26,11 +27,12 @@ fn main() {
         .filter(|argument| argument != "--bench")
         .collect();
     let part = arguments.first().map(String::as_str);
+    let argument = arguments.get(1).map_or("", String::as_str);
     match part {
         Some("echo-server") => wire::echo_server(),
-        Some("broadcast-server") => fanout::broadcast_server(),
+        Some("broadcast-server") => fanout::broadcast_server(argument == "held"),
         Some("jack-through") => jack::through(),
-        Some("blocks") => engine::only_blocks(arguments.get(1).map_or("", String::as_str)),
+        Some("blocks") => engine::only_blocks(argument),
         _ => {
             if matches!(part, None | Some("engine")) {
                 engine::run();
@@ -43,10 +45,12 @@ fn main() {
             }
             if matches!(part, None | Some("log")) {
                 provenance::run();
+            }
+            if matches!(part, None | Some("log" | "realtime")) {
                 realtime::run();
             }
             if matches!(part, None | Some("jack")) {
-                jack::run(arguments.get(1).map(String::as_str));
+                jack::run(argument);
             }
             if matches!(part, None | Some("wire")) {
                 wire::run();

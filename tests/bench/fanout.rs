@@ -1,5 +1,6 @@
 //! One change to many: rigd against a bare tokio-tungstenite server that sends one encoded frame to
-//! everybody, with the same clients. And everybody coming back at once.
+//! everybody, and against the same server where each change waits for the end of a block in another thread,
+//! as rigd's wait for the sound; with the same clients. And everybody coming back at once.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 use tokio_tungstenite::accept_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
@@ -38,17 +39,64 @@ const FRAME: &str = "{\"id\":\"rigd_100000\",\"type\":\"plugin.parameter\",\"tim
     \"changed_by\":\"bench\",\"applied_frame\":100000000},\"user_id\":\"bench\",\"session_id\":\"bench\",\"seq\":100000,\
     \"t1_engine_call\":\"2026-01-01T00:00:00.000000Z\"}";
 
-/// Whatever one client says, all others are sent the frame, and the client its own words.
-pub fn broadcast_server() {
+/// A block of 64 frames.
+const BLOCK: Duration = Duration::from_nanos(1_333_333);
+
+/// Who said it, and what.
+type Said = (usize, Message);
+
+/// Another thread, which has what it is given handed back at the end of each block.
+fn held_for_a_block() -> (std::sync::mpsc::Sender<Said>, UnboundedReceiver<Said>) {
+    let (give, given) = std::sync::mpsc::channel();
+    let (back, come_back) = unbounded_channel();
+    std::thread::spawn(move || {
+        rigd::backend::realtime::become_realtime(&rigd::config::Config::default().realtime);
+        let mut next = Instant::now();
+        loop {
+            next += BLOCK;
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            for said in given.try_iter() {
+                if back.send(said).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    (give, come_back)
+}
+
+/// Whatever one client says, all others are sent the frame, and the client its own words; `is_held`: once a
+/// block has ended.
+pub fn broadcast_server(is_held: bool) {
     block_on(LocalSet::new().run_until(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         eprintln!("broadcast is listening on http://{address}");
         let everybody: Rc<RefCell<Vec<Option<UnboundedSender<Message>>>>> = Rc::default();
         let frame = Message::text(FRAME);
+        let tell = {
+            let everybody = Rc::clone(&everybody);
+            move |(place, message): Said| {
+                for (other, sender) in everybody.borrow().iter().enumerate() {
+                    let message = if other == place { &message } else { &frame };
+                    if let Some(sender) = sender {
+                        let _ = sender.send(message.clone());
+                    }
+                }
+            }
+        };
+        let (give, mut come_back) = held_for_a_block();
+        if is_held {
+            let tell = tell.clone();
+            spawn_local(async move {
+                while let Some(said) = come_back.recv().await {
+                    tell(said);
+                }
+            });
+        }
         while let Ok((stream, _)) = listener.accept().await {
             let _ = stream.set_nodelay(true);
-            let (everybody, frame) = (Rc::clone(&everybody), frame.clone());
+            let (everybody, tell, give) = (Rc::clone(&everybody), tell.clone(), give.clone());
             spawn_local(async move {
                 let Ok(socket) = accept_async_with_config(stream, Some(config())).await else {
                     return;
@@ -65,11 +113,10 @@ pub fn broadcast_server() {
                     }
                 });
                 while let Some(Ok(message)) = stream.next().await {
-                    for (other, sender) in everybody.borrow().iter().enumerate() {
-                        let message = if other == place { &message } else { &frame };
-                        if let Some(sender) = sender {
-                            let _ = sender.send(message.clone());
-                        }
+                    if is_held {
+                        let _ = give.send((place, message));
+                    } else {
+                        tell((place, message));
                     }
                 }
                 everybody.borrow_mut()[place] = None;
@@ -157,36 +204,68 @@ impl Crowd {
     }
 }
 
-async fn fanout(rigd: &Server, bare: &Server, size: usize) {
-    let mut ours = Crowd::new(rigd, size).await;
-    let mut theirs = Crowd::new(bare, size).await;
-    tokio::time::sleep(settled(size)).await;
-    let (mut took, mut bare_took) = (Vec::new(), Vec::new());
-    let (mut spent, mut bare_spent) = (0.0, 0.0);
-    for number in 0..CHANGES {
-        let before = rigd.processor_us();
-        took.push(ours.round(number).await);
-        spent += rigd.processor_us() - before;
-        let before = bare.processor_us();
-        bare_took.push(theirs.round(number).await);
-        bare_spent += bare.processor_us() - before;
+/// A server, its crowd, and what its changes took.
+struct Measured<'a> {
+    server: &'a Server,
+    crowd: Crowd,
+    took: Vec<Duration>,
+    spent_us: f64,
+}
+
+impl Measured<'_> {
+    async fn new(server: &Server, size: usize) -> Measured<'_> {
+        Measured {
+            server,
+            crowd: Crowd::new(server, size).await,
+            took: Vec::new(),
+            spent_us: 0.0,
+        }
     }
-    took.sort();
-    bare_took.sort();
+
+    async fn round(&mut self, number: usize) {
+        let before = self.server.processor_us();
+        self.took.push(self.crowd.round(number).await);
+        self.spent_us += self.server.processor_us() - before;
+    }
+}
+
+/// `servers`: bare, held for a block, rigd.
+async fn fanout(servers: [&Server; 3], size: usize) {
+    let [bare, held, rigd] = servers;
+    let mut all = [
+        Measured::new(bare, size).await,
+        Measured::new(held, size).await,
+        Measured::new(rigd, size).await,
+    ];
+    tokio::time::sleep(settled(size)).await;
+    for number in 0..CHANGES {
+        for measured in &mut all {
+            measured.round(number).await;
+        }
+    }
+    all.iter_mut().for_each(|measured| measured.took.sort());
+    let row = |name: &str, [bare, held, ours]: [f64; 3], decimals: usize| {
+        println!(
+            "{name:<22} {bare:>10.decimals$} {held:>10.decimals$} {ours:>10.decimals$} {:>8.2} {:>8.2}",
+            ours / bare,
+            ours / held
+        );
+    };
     for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-        let (ours, bare) = (microseconds(&took, share), microseconds(&bare_took, share));
         let name = format!("{size} clients, {name}");
-        println!("{name:<22} {bare:>10.0} {ours:>10.0} {:>8.2}", ours / bare);
+        row(
+            &name,
+            all.each_ref().map(|one| microseconds(&one.took, share)),
+            0,
+        );
     }
     let messages = (CHANGES * size) as f64;
-    let (ours_us, bare_us) = (spent / messages, bare_spent / messages);
-    println!(
-        "{:<22} {bare_us:>10.2} {ours_us:>10.2} {:>8.2}",
+    row(
         "  processor, each",
-        ours_us / bare_us
+        all.each_ref().map(|one| one.spent_us / messages),
+        2,
     );
-    ours.leave();
-    theirs.leave();
+    all.into_iter().for_each(|one| one.crowd.leave());
 }
 
 /// So many come back at once, and ask for what they have missed. Who is turned away comes again: how often
@@ -245,16 +324,17 @@ async fn idle() {
 pub fn run() {
     block_on(LocalSet::new().run_until(async {
         let rigd = Server::rigd(64);
-        let bare = Server::broadcast();
+        let bare = Server::broadcast("at-once");
+        let held = Server::broadcast("held");
         let mut host = connect(&rigd).await;
         let add = "{\"id\":\"m\",\"type\":\"plugin.add\",\"data\":{\"track_id\":\"mic1\",\"name\":\"Reverb\",\"plugin_id\":\"bench\"}}";
         host.send(Message::text(add)).await.expect("sent");
         answer(&mut host).await;
         drop(host);
-        println!("\nOne change to many, µs from sending to the last one (of which rigd waits for a block, 1333 µs at most)");
-        println!("{:<22} {:>10} {:>10} {:>8}", "", "bare", "rigd", "ratio");
+        println!("\nOne change to many, µs from sending to the last one (held: the bare broadcast, once a block has ended)");
+        println!("{:<22} {:>10} {:>10} {:>10} {:>8} {:>8}", "", "bare", "held", "rigd", "to bare", "to held");
         for size in CROWDS {
-            fanout(&rigd, &bare, size).await;
+            fanout([&bare, &held, &rigd], size).await;
         }
         println!("\n{STORM} come back at once, ms until so many have what they missed (bare: an answer)");
         let echo = Server::echo();
@@ -271,7 +351,7 @@ pub fn run() {
             println!("{name:<22} {:>10.1} {:>10.1} {:>8.2}", bare / 1e3, ours / 1e3, ours / bare);
         }
         println!("{:<22} {:>10} {:>10}", "turned away", bare_refused.get(), refused.get());
-        drop((rigd, bare, echo));
+        drop((rigd, bare, held, echo));
         idle().await;
     }));
 }

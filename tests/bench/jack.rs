@@ -2,17 +2,18 @@
 //! processor time, late cycles, and how long a change takes from the wire to the sound.
 //!
 //! `cargo bench -- jack` prints the tables; `cargo bench -- jack SECONDS` listens so long for late cycles
-//! (600 by hand; 20 else).
+//! at each of two periods (600 by hand; 20 else).
 
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use jack::{
-    AsyncClient, AudioIn, AudioOut, Client, ClientOptions, Control, NotificationHandler, Port,
-    ProcessHandler, ProcessScope,
+    AsyncClient, AudioIn, AudioOut, Client, ClientOptions, Control, Port, ProcessHandler,
+    ProcessScope,
 };
 use tokio_tungstenite::tungstenite::Message;
 
@@ -20,6 +21,8 @@ use super::process::{Server, processor_us};
 use super::wire::{self, block_on};
 
 const BLOCKS: [u32; 4] = [64, 128, 256, 1024];
+/// Where late cycles are counted.
+const LATE_BLOCKS: [u32; 2] = [64, 256];
 /// How long processor time is looked at.
 const LOOK: Duration = Duration::from_secs(8);
 /// Listened for late cycles, if nothing else is said.
@@ -41,15 +44,21 @@ struct Jackd {
 
 impl Jackd {
     fn start(name: &str, block: u32) -> Option<Jackd> {
+        Some(Jackd::start_heard(name, block, Stdio::null())?.0)
+    }
+
+    /// What it complains of goes to `said`; it is there to be read where that is a pipe.
+    fn start_heard(name: &str, block: u32, said: Stdio) -> Option<(Jackd, Option<ChildStderr>)> {
         let name = format!("rigd-bench-{}-{name}", std::process::id());
         let arguments = format!("-n {name} -R -P 70 -d dummy -r 48000 -p {block} -C 2 -P 2");
-        let process = Command::new("jackd")
+        let mut process = Command::new("jackd")
             .args(arguments.split(' '))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(said)
             .spawn()
             .ok()?;
-        Some(Jackd { process, name })
+        let said = process.stderr.take();
+        Some((Jackd { process, name }, said))
     }
 
     /// A client, once the server answers.
@@ -116,17 +125,6 @@ pub fn through() {
     }
 }
 
-/// Counts late cycles of its server.
-#[derive(Default, Clone)]
-struct Xruns(Arc<AtomicU64>);
-
-impl NotificationHandler for Xruns {
-    fn xrun(&mut self, _: &Client) -> Control {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Control::Continue
-    }
-}
-
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -151,7 +149,7 @@ fn start_through(server: &Jackd) -> Killed {
 }
 
 /// Everything, or why not.
-pub fn run(seconds: Option<&str>) {
+pub fn run(seconds: &str) {
     println!("\n== JACK (jackd -R -P 70 -d dummy, 48 kHz)");
     if jack::jack_sys::library().is_err() || Jackd::start("try", 256).is_none() {
         println!("SKIP: jackd and libjack are not installed");
@@ -159,10 +157,10 @@ pub fn run(seconds: Option<&str>) {
     }
     jack::set_logger(jack::LoggerType::None);
     processor();
-    let listen = seconds
-        .and_then(|seconds| seconds.parse().ok())
-        .unwrap_or(LISTEN_S);
-    late_cycles(Duration::from_secs(listen));
+    let listen = seconds.parse().unwrap_or(LISTEN_S);
+    for block in LATE_BLOCKS {
+        late_cycles(block, Duration::from_secs(listen));
+    }
     to_sound();
 }
 
@@ -196,36 +194,92 @@ fn processor() {
     }
 }
 
-fn late_cycles(listen: Duration) {
+fn late_cycles(block: u32, listen: Duration) {
     println!(
-        "late cycles in {} s at 64 frames, karaoke rig, two servers side by side",
+        "late cycles in {} s at {block} frames, a karaoke rig and the client on one server, as the server names who was late",
         listen.as_secs()
     );
-    let (Some(one), Some(two)) = (Jackd::start("rigd", 64), Jackd::start("bare", 64)) else {
+    let Some((server, Some(said))) = Jackd::start_heard("late", block, Stdio::piped()) else {
         return;
     };
-    let counted = |server: &Jackd| {
-        let count = Xruns::default();
-        let client = server.client("counts");
-        (
-            client.activate_async(count.clone(), ()).expect("active"),
-            count,
-        )
-    };
-    let (first, with_rigd) = counted(&one);
-    let rigd = Server::rigd_on_jack(&one.name);
-    let (second, bare) = counted(&two);
-    let through = start_through(&two);
+    let _client = server.client("first");
+    let through = start_through(&server);
+    let rigd = Server::rigd_on_jack(&server.name);
     std::thread::sleep(Duration::from_secs(2));
-    let before = [&with_rigd, &bare].map(|count| count.0.load(Ordering::Relaxed));
+    let late = Late::read(said);
+    let before = late.counts();
     std::thread::sleep(listen);
-    let after = [&with_rigd, &bare].map(|count| count.0.load(Ordering::Relaxed));
+    let after = late.counts();
+    let count = |who: Who| after[who as usize] - before[who as usize];
+    println!("{:>24} {:>12} {:>16}", "", "not begun", "begun, not done");
+    for (name, triggered, running) in [
+        ("rigd", Who::RigdTriggered, Who::RigdRunning),
+        (
+            "passes sound through",
+            Who::ThroughTriggered,
+            Who::ThroughRunning,
+        ),
+    ] {
+        println!("{name:>24} {:>12} {:>16}", count(triggered), count(running));
+    }
     println!(
-        "with rigd {}, with the client that passes sound through {}",
-        after[0] - before[0],
-        after[1] - before[1]
+        "the server's own driver was late {} times",
+        count(Who::Driver)
     );
-    drop((first, second, rigd, through));
+    drop((rigd, through));
+}
+
+/// Whom a server calls late: a client that the system has not woken yet, one that is still at work, itself.
+#[derive(Clone, Copy)]
+enum Who {
+    RigdTriggered,
+    RigdRunning,
+    ThroughTriggered,
+    ThroughRunning,
+    Driver,
+}
+
+/// How often a server has called whom late.
+#[derive(Clone, Default)]
+struct Late(Arc<[AtomicU64; 5]>);
+
+impl Late {
+    /// Counts what the server says from now on.
+    fn read(said: ChildStderr) -> Late {
+        let late = Late::default();
+        let counts = late.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(said).lines().map_while(Result::ok) {
+                if let Some(who) = Late::who(&line) {
+                    counts.0[who as usize].fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        late
+    }
+
+    fn who(line: &str) -> Option<Who> {
+        let is_running = line.contains("state = Running");
+        if line.contains("client = rigd ") {
+            Some(if is_running {
+                Who::RigdRunning
+            } else {
+                Who::RigdTriggered
+            })
+        } else if line.contains("client = through ") {
+            Some(if is_running {
+                Who::ThroughRunning
+            } else {
+                Who::ThroughTriggered
+            })
+        } else {
+            line.contains("Process XRun").then_some(Who::Driver)
+        }
+    }
+
+    fn counts(&self) -> [u64; 5] {
+        [0, 1, 2, 3, 4].map(|who: usize| self.0[who].load(Ordering::Relaxed))
+    }
 }
 
 /// Plays a constant, and looks when what comes back leaves its level.

@@ -55,17 +55,17 @@ impl Server {
 
     /// The bare echo: this program again.
     pub fn echo() -> Server {
-        Server::this_program("echo-server")
+        Server::this_program(&["echo-server"])
     }
 
-    /// The bare broadcast: this program again.
-    pub fn broadcast() -> Server {
-        Server::this_program("broadcast-server")
+    /// The bare broadcast: this program again; `when`: `at-once`, or `held` until a block has ended.
+    pub fn broadcast(when: &str) -> Server {
+        Server::this_program(&["broadcast-server", when])
     }
 
-    fn this_program(part: &str) -> Server {
+    fn this_program(arguments: &[&str]) -> Server {
         let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-        command.arg(part);
+        command.args(arguments);
         Server::start(command)
     }
 

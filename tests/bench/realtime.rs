@@ -1,10 +1,15 @@
 //! The audio thread beside the log: how busy it is at its worst, and the blocks that come too late, while
 //! nothing else goes on, while another thread computes, and while the log writes as fast as it can: in turn,
-//! so that whatever else the machine does falls on all of them.
+//! so that whatever else the machine does falls on all of them. Once with all processors for everybody, and
+//! once as a box is set up: the audio thread alone on the processor that fewest devices interrupt.
 
+use std::fs;
+use std::iter::zip;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rigd::backend::null::Null;
+use rigd::backend::realtime::pin;
 use rigd::backend::{Backend, Deck};
 use rigd::config::Config;
 use rigd::rig::state::{MicFeed, Wiring};
@@ -53,10 +58,55 @@ impl Heard {
     }
 }
 
-/// The comparison.
+/// Both comparisons.
 pub fn run() {
+    println!("\nThe audio thread at 64 frames, a karaoke rig, {ROUNDS} rounds of each in turn");
+    println!("Everybody on any processor:");
+    compare(&[], &[]);
+    let interrupts = device_interrupts();
+    let own = zip(0.., &interrupts)
+        .min_by_key(|(_, count)| **count)
+        .map_or(0, |(cpu, _)| cpu);
+    let others: Vec<usize> = (0..interrupts.len()).filter(|cpu| *cpu != own).collect();
+    if others.is_empty() {
+        println!("There is one processor only: nothing to set apart.");
+        return;
+    }
+    println!("The audio thread alone on processor {own}:");
+    // What a thread starts inherits its processors.
+    thread::scope(|scope| {
+        scope.spawn(|| compare(&[own], &others));
+    });
+}
+
+/// How often devices have interrupted each processor.
+fn device_interrupts() -> Vec<u64> {
+    let table = fs::read_to_string("/proc/interrupts").expect("Linux");
+    let mut lines = table.lines();
+    let cpus = lines
+        .next()
+        .map_or(0, |names| names.split_whitespace().count());
+    let mut counts = vec![0; cpus];
+    for line in lines {
+        // Devices have numbers; what processors tell each other has names.
+        let Some((number, rest)) = line.trim_start().split_once(':') else {
+            continue;
+        };
+        if number.parse::<u32>().is_ok() {
+            for (count, said) in zip(&mut counts, rest.split_whitespace()) {
+                *count += said.parse::<u64>().unwrap_or(0);
+            }
+        }
+    }
+    counts
+}
+
+/// A rig and a log; `cpus`: the audio thread's processors, `others`: everybody else's; none named means any.
+fn compare(cpus: &[usize], others: &[usize]) {
+    pin(others);
     let mut config = Config::default();
     config.audio.block_frames = 64;
+    config.realtime.cpus = cpus.to_vec();
     let backend = Box::new(Null::open(&config).expect("the null backend"));
     let format = backend.format();
     let wiring = Wiring::new(&format, MicFeed::InOrderLooped);
@@ -78,7 +128,7 @@ pub fn run() {
     let mut events = 0;
     let block = vec![7u8; 4096];
     // What the start costs is not meant.
-    std::thread::sleep(ROUND);
+    thread::sleep(ROUND);
     Heard::default().listen(&mut control, &mut late);
     for _ in 0..ROUNDS {
         for (kind, heard) in heard.iter_mut().enumerate() {
@@ -86,7 +136,7 @@ pub fn run() {
             while Instant::now() < until {
                 let next = Instant::now() + LOOK_EVERY;
                 match kind {
-                    0 => std::thread::sleep(LOOK_EVERY),
+                    0 => thread::sleep(LOOK_EVERY),
                     1 => {
                         while Instant::now() < next {
                             std::hint::black_box(Sha256::digest(&block));
@@ -107,7 +157,6 @@ pub fn run() {
     }
     drop(session);
 
-    println!("\nThe audio thread at 64 frames, a karaoke rig, {ROUNDS} rounds of each in turn");
     println!(
         "{:<44} {:>8} {:>8} {:>8} {:>8} {:>8}",
         "% of a block's time", "mean", "worst", "p90", "highest", "late"
