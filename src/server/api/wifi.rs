@@ -26,7 +26,7 @@ use crate::session::By;
 const OPERATION: &str = "device.wifi";
 /// How long the disk may take to say whether a code is right.
 const DISK_WITHIN: Duration = Duration::from_secs(10);
-/// What is joined is only left alone once whoever asked has the answer: it may go away with it.
+/// The box's own network ends when it joins another one: whoever asked over it gets the answer first.
 const ANSWER_FIRST: Duration = Duration::from_secs(2);
 
 /// `GET`.
@@ -89,9 +89,9 @@ pub async fn join(
         network: network.clone(),
     };
     turn.tell_of_joining(joining.clone());
-    let is_near = shared.access_point().is_some();
+    let has_own_network = shared.access_point().is_some();
     spawn_local(async move {
-        if is_near {
+        if has_own_network {
             tokio::time::sleep(ANSWER_FIRST).await;
         }
         let name = network.clone();
