@@ -151,6 +151,9 @@ pub fn join(name: &str, password: &str) -> Result<(), String> {
         name,
         "wifi.hidden",
         "yes",
+        // A wrong password is tried twice, not until the time is over.
+        "connection.auth-retries",
+        "2",
     ];
     if !password.is_empty() {
         // WPA3 too, where both sides can.
@@ -183,6 +186,8 @@ pub fn join(name: &str, password: &str) -> Result<(), String> {
             "20",
             "connection.autoconnect-retries",
             "0",
+            "connection.auth-retries",
+            "-1",
         ];
         ask(&keep, None)
     });
@@ -239,6 +244,8 @@ fn refused(answer: &Output) -> String {
         "the password is wrong"
     } else if has(&["could not be found", "No network with SSID", "supplicant"]) {
         "the network is not in reach, or does not let the box in"
+    } else if has(&["Timeout expired"]) {
+        "it took too long: the password may be wrong, or the network too far away"
     } else if has(&["IP configuration", "DHCP"]) {
         "the network gives the box no address"
     } else if has(&[
@@ -365,6 +372,8 @@ mod tests {
             "Error: Connection activation failed: Secrets were required, but not provided.\nHint: x\n",
         );
         assert!(wrong.starts_with("the password is wrong"), "{wrong}");
+        let late = said("Error: Timeout expired (45 seconds)");
+        assert!(late.starts_with("it took too long"), "{late}");
         assert!(said("Error: NetworkManager is not running.").contains("does not run"));
         assert!(said("Error: not authorized to control networking.").contains("polkit"));
     }

@@ -88,7 +88,7 @@ def test_a_host_sees_the_networks_and_joins_one(start, tmp_path):
     asked = [line for line in box.nmcli()[before:] if "list" not in line]
     assert [line.split()[1] for line in asked] == ["delete", "add", "up", "delete", "modify"], asked
     assert " ssid Home " in asked[1] + " " and "wpa-psk" in asked[1]
-    assert asked[4].endswith("connection.autoconnect yes connection.autoconnect-priority 20 connection.autoconnect-retries 0")
+    assert asked[4].endswith("connection.autoconnect yes connection.autoconnect-priority 20 connection.autoconnect-retries 0 connection.auth-retries -1")
     assert (tmp_path / "secret").read_text() == "802-11-wireless-security.psk:sesame\\041\\04042\\072x\n"
 
 
