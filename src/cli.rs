@@ -287,6 +287,8 @@ fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Config, Failure> 
 
 /// Reads the command line, does what it says and tells how it ended. Main thread.
 pub fn main() -> ExitCode {
+    // What is in memory is nobody else's, after a crash neither: keys, tokens and codes are among it.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let cli = Cli::parse();
     let result =
         match cli.command {

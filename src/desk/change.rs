@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Desk;
 use super::client::ClientId;
 use super::settle::{Answer, BatchEcho, Origin, Settling, Waiting};
-use crate::protocol::decode::Batch;
+use crate::protocol::Batch;
 use crate::rig::batch::{as_request, check_batch, debounce_ms, last_of_each, overtake};
 use crate::rig::{Accepted, ParameterChange, Reject, Request, What, apply};
 

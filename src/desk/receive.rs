@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
@@ -12,9 +13,10 @@ use super::settle::{Origin, Waiting, ack, own_id, reply_as};
 use super::switches;
 use crate::protocol::encode::{self, Success};
 use crate::protocol::views::{self, object};
-use crate::protocol::{Body, Dialect, Head, Incoming, Limits, decode};
+use crate::protocol::{Body, Dialect, Head, Incoming, Kind, Limits, decode};
 use crate::provenance::query::Ask;
 use crate::rig::{Reject, Request, is_quieting};
+use crate::session::role::{Permission, Reach};
 
 impl Desk {
     /// A text frame from a client.
@@ -45,8 +47,12 @@ impl Desk {
         let origin = client.origin(id, head);
         let body = match body {
             Ok(body) => self.admit(id, &origin, &body, now).map(|()| body),
-            // What cannot be understood counts, too.
-            Err(reject) => Err(self.count(id, now).err().unwrap_or(reject)),
+            // What cannot be understood counts, too; and who may not say it need not say it well.
+            Err(reject) => Err(self
+                .count(id, now)
+                .err()
+                .or_else(|| self.uninvited(id, &origin, kind, &reject))
+                .unwrap_or(reject)),
         };
         let body = match body {
             Ok(body) => body,
@@ -71,6 +77,26 @@ impl Desk {
             self.refuse(&origin, &reject);
         }
         false
+    }
+
+    /// Why a message that cannot be understood was not for this client to send, if it was not.
+    fn uninvited(
+        &self,
+        id: ClientId,
+        origin: &Origin,
+        kind: Option<Kind>,
+        reject: &Reject,
+    ) -> Option<Reject> {
+        let rights = &self.clients.get(&id)?.rights;
+        let user_id = &origin.by.user_id;
+        match (kind, reject) {
+            (Some(kind), _) => rights.check_kind(user_id, kind).err(),
+            // Before signing in there are no other messages than those that sign in.
+            (None, Reject::UnknownMessageType(_)) => rights
+                .check(user_id, Permission::PluginRead, Reach::None)
+                .err(),
+            (None, _) => None,
+        }
     }
 
     /// Takes note of one more message.
@@ -228,7 +254,10 @@ impl Desk {
                 self.say(origin, &Success)
             }
             Body::Heartbeat(data) => {
-                let data: Value = serde_json::from_str(data.get()).unwrap_or_default();
+                if serde_json::from_str::<Value>(data.get()).is_err() {
+                    let reason = "holds a number that is too large, or text that is not Unicode";
+                    return Err(Reject::field("data", reason));
+                }
                 self.say_as(origin, "heartbeat_response", &Echo(data))
             }
             Body::Cursor(data) => {
@@ -272,12 +301,13 @@ impl Desk {
         self.say(origin, &data)
     }
 
-    fn relay_cursor(&mut self, origin: &Origin, data: &serde_json::value::RawValue) {
+    fn relay_cursor(&mut self, origin: &Origin, data: &RawValue) {
         let data: Value = serde_json::from_str(data.get()).unwrap_or_default();
+        let data = data.as_object().cloned();
         let mut relayed = origin.clone();
         relayed.id = own_id();
         relayed.t0_timestamp = None;
-        let frame = reply_as(&relayed, "USER_CURSOR_UPDATE", None, None, &Echo(data));
+        let frame = reply_as(&relayed, "USER_CURSOR_UPDATE", None, None, &data);
         for (id, client) in &mut self.clients {
             let is_there = client.visit.is_none() && *id != origin.client;
             if is_there && client.by.session_id == origin.by.session_id {
@@ -358,14 +388,15 @@ pub(super) fn answer_frames<F: encode::Fields>(
     frames
 }
 
-/// Any JSON as a message's data.
-struct Echo(Value);
+/// Any JSON as a message's data, as it came.
+struct Echo(Box<RawValue>);
 
 impl encode::Fields for Echo {
-    fn put<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        match &self.0 {
-            Value::Object(fields) => fields.put(map),
-            _ => Ok(()),
-        }
+    fn put<M: serde::ser::SerializeMap>(&self, _: &mut M) -> Result<(), M::Error> {
+        Ok(())
+    }
+
+    fn verbatim(&self) -> Option<&RawValue> {
+        (self.0.get() != "null").then_some(&*self.0)
     }
 }

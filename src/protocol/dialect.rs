@@ -242,6 +242,12 @@ impl Kind {
         })
     }
 
+    /// A message type by any name under which it is sent or heard.
+    pub fn named(name: &str) -> Option<Kind> {
+        let heard = |kind: &Kind| kind.name(Dialect::Legacy) == name;
+        Kind::parse(name).map_or_else(|| Kind::all().find(heard), |(kind, _)| Some(kind))
+    }
+
     /// The type of a reply or broadcast in a dialect; dotted where the dialect has none.
     pub fn name(self, dialect: Dialect) -> &'static str {
         let names = &TABLE[self as usize];

@@ -41,6 +41,11 @@ pub struct Envelope<'a> {
 pub trait Fields {
     /// Writes them.
     fn put<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
+
+    /// Takes the place of the whole object: what somebody sent, to the letter.
+    fn verbatim(&self) -> Option<&RawValue> {
+        None
+    }
 }
 
 impl Fields for Map<String, Value> {
@@ -61,6 +66,10 @@ impl<F: Fields> Fields for &F {
     fn put<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         (*self).put(map)
     }
+
+    fn verbatim(&self) -> Option<&RawValue> {
+        (*self).verbatim()
+    }
 }
 
 /// `success: true`.
@@ -77,6 +86,9 @@ struct Object<'a, F>(&'a F);
 
 impl<F: Fields> Serialize for Object<'_, F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(raw) = self.0.verbatim() {
+            return raw.serialize(serializer);
+        }
         let mut map = serializer.serialize_map(None)?;
         self.0.put(&mut map)?;
         map.end()

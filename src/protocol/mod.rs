@@ -5,7 +5,8 @@
 //! |---|---|
 //! | `dialect.rs` | the dialects and every message type's name in each |
 //! | `fields.rs` | the known fields of a JSON object, found without copying |
-//! | `decode.rs` | a text frame → [`Incoming`] |
+//! | `incoming.rs` | what a message says and asks |
+//! | `decode/` | a text frame → [`Incoming`] |
 //! | `encode.rs` | replies, broadcasts, errors → one text frame |
 //! | `views.rs` | tracks, plugins and snapshots as JSON |
 //! | `meters.rs` | meters as JSON and binary |
@@ -17,8 +18,10 @@ pub mod decode;
 pub mod dialect;
 pub mod encode;
 mod fields;
+pub mod incoming;
 pub mod meters;
 pub mod views;
 
-pub use decode::{Batch, Body, DeviceAsk, Given, Head, Incoming, Limits, SessionAsk, Whom, decode};
+pub use decode::decode;
 pub use dialect::{Dialect, Kind};
+pub use incoming::{Batch, Body, DeviceAsk, Given, Head, Incoming, Limits, SessionAsk, Whom};

@@ -53,7 +53,12 @@ impl State {
             plugin_id: at.plugin_id.clone(),
         };
         if let Some(track_id) = &at.track_id {
-            let track = self.find_track(track_id)?;
+            let Ok(track) = self.find_track(track_id) else {
+                return Err(Reject::TrackNotFound {
+                    track_id: track_id.clone(),
+                    plugin_id: Some(at.plugin_id.clone()),
+                });
+            };
             let plugins = &self.tracks[track].plugins;
             let plugin = plugins.iter().position(|plugin| plugin.id == at.plugin_id);
             return plugin.map(|plugin| (track, plugin)).ok_or_else(not_found);
@@ -89,7 +94,7 @@ impl State {
         self.tracks
             .iter()
             .position(|track| track.id == id)
-            .ok_or_else(|| Reject::TrackNotFound(id.to_owned()))
+            .ok_or_else(|| Reject::no_track(id))
     }
 }
 

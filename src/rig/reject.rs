@@ -43,7 +43,12 @@ pub enum Reject {
         limit: &'static str,
     },
     /// No such track.
-    TrackNotFound(String),
+    TrackNotFound {
+        /// The track that was named.
+        track_id: String,
+        /// The plugin that was said to be on it, if it was about one.
+        plugin_id: Option<String>,
+    },
     /// No such plugin (on that track).
     PluginNotFound {
         /// The track that was named.
@@ -100,6 +105,14 @@ pub enum Reject {
 }
 
 impl Reject {
+    /// A track that is not there.
+    pub fn no_track(track_id: &str) -> Reject {
+        Reject::TrackNotFound {
+            track_id: track_id.to_owned(),
+            plugin_id: None,
+        }
+    }
+
     /// A missing or ill-typed field.
     pub fn field(field: &str, reason: impl Into<String>) -> Reject {
         Reject::InvalidMessage {
@@ -135,7 +148,7 @@ impl Reject {
             Reject::Unauthorized { .. } => "UNAUTHORIZED",
             Reject::AuthFailed(_) => "AUTH_FAILED",
             Reject::RateLimited { .. } => "RATE_LIMITED",
-            Reject::TrackNotFound(_) => "TRACK_NOT_FOUND",
+            Reject::TrackNotFound { .. } => "TRACK_NOT_FOUND",
             Reject::PluginNotFound { .. } => "PLUGIN_NOT_FOUND",
             Reject::InvalidParameter { .. } | Reject::InvalidBatch(_) => "INVALID_PARAMETER",
             Reject::PluginAddFailed { .. } => "PLUGIN_ADD_FAILED",
@@ -185,8 +198,8 @@ impl Reject {
             Reject::RateLimited { retry_after, limit } => {
                 format!("Too many messages (limit {limit}); try again in {retry_after} s.")
             }
-            Reject::TrackNotFound(track) => {
-                format!("There is no track \"{track}\"; track.list shows what there is.")
+            Reject::TrackNotFound { track_id, .. } => {
+                format!("There is no track \"{track_id}\"; track.list shows what there is.")
             }
             Reject::PluginNotFound {
                 track_id: Some(track),
@@ -263,7 +276,16 @@ impl Reject {
             Reject::RateLimited { retry_after, limit } => {
                 json!({ "retry_after": retry_after, "limit": limit })
             }
-            Reject::TrackNotFound(track) => json!({ "track_id": track }),
+            Reject::TrackNotFound {
+                track_id,
+                plugin_id,
+            } => {
+                let mut details = json!({ "track_id": track_id });
+                if let Some(plugin_id) = plugin_id {
+                    details["plugin_id"] = json!(plugin_id);
+                }
+                details
+            }
             Reject::PluginNotFound {
                 track_id,
                 plugin_id,

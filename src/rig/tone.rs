@@ -37,7 +37,7 @@ pub(super) fn tone(state: &mut State, fields: &ToneFields) -> Result<Accepted, R
         None => {
             let mut tracks = state.tracks.iter();
             let master = tracks.position(|track| track.kind == TrackKind::Master);
-            master.ok_or_else(|| Reject::TrackNotFound("master".to_owned()))?
+            master.ok_or_else(|| Reject::no_track("master"))?
         }
     };
     let number = |id, value: &Option<Value>, otherwise, min, max| match value {

@@ -163,7 +163,7 @@ fn edit(state: &State, track: &mut Track, fields: TrackFields) -> Result<(), Rej
             .is_none_or(|bus| bus.kind != TrackKind::Bus)
         {
             return Err(if state.track(&bus).is_none() {
-                Reject::TrackNotFound(bus)
+                Reject::no_track(&bus)
             } else {
                 Reject::field("sends", format!("must name buses, which \"{bus}\" is not"))
             });

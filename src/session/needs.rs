@@ -90,6 +90,14 @@ impl Rights {
         Ok(())
     }
 
+    /// Refuses a type of message that these rights do not allow anywhere, whatever is in it.
+    pub fn check_kind(&self, user_id: &str, kind: Kind) -> Result<(), Reject> {
+        match needs(kind) {
+            Some((permission, _)) => self.check(user_id, permission, Reach::None),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses a change of a batch that these rights do not allow.
     pub fn check_change(
         &self,

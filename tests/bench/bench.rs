@@ -31,7 +31,10 @@ fn main() {
     match part {
         Some("echo-server") => wire::echo_server(),
         Some("broadcast-server") => fanout::broadcast_server(argument == "held"),
-        Some("jack-through") => jack::through(),
+        Some("jack-through") => {
+            let busy_us = arguments.get(2).and_then(|busy_us| busy_us.parse().ok());
+            jack::through(argument, busy_us.unwrap_or(0));
+        }
         Some("blocks") => engine::only_blocks(argument),
         _ => {
             if matches!(part, None | Some("engine")) {

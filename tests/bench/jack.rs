@@ -21,6 +21,13 @@ use super::process::{Server, processor_us};
 use super::wire::{self, block_on};
 
 const BLOCKS: [u32; 4] = [64, 128, 256, 1024];
+/// Clients that late cycles are compared with.
+const THROUGH: &str = "through";
+const AS_LONG: &str = "as-long";
+/// A server that is told to end has so long.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Ports and connections settle; rigd's blocks are timed.
+const SETTLE: Duration = Duration::from_secs(2);
 /// Where late cycles are counted.
 const LATE_BLOCKS: [u32; 2] = [64, 256];
 /// How long processor time is looked at.
@@ -80,22 +87,33 @@ impl Drop for Jackd {
     fn drop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.process);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        // It tidies up, unless it waits for a client that was killed.
+        let until = Instant::now() + LAST_WORDS;
+        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// This program again: a client that passes two channels through, until it is killed.
-pub fn through() {
-    struct Through([Port<AudioIn>; 2], [Port<AudioOut>; 2]);
+/// This program again: a client of that name which passes two channels through and computes for so many µs,
+/// until it is killed.
+pub fn through(name: &str, busy_us: u64) {
+    struct Through([Port<AudioIn>; 2], [Port<AudioOut>; 2], Duration);
     impl ProcessHandler for Through {
         fn process(&mut self, _: &Client, scope: &ProcessScope) -> Control {
+            let begun = Instant::now();
             for (from, to) in self.0.iter().zip(&mut self.1) {
                 to.as_mut_slice(scope).copy_from_slice(from.as_slice(scope));
+            }
+            while begun.elapsed() < self.2 {
+                std::hint::spin_loop();
             }
             Control::Continue
         }
     }
-    let (client, _) = Client::new("through", ClientOptions::NO_START_SERVER).expect("a server");
+    let (client, _) = Client::new(name, ClientOptions::NO_START_SERVER).expect("a server");
     let inputs = ["in1", "in2"].map(|name| {
         client
             .register_port(name, AudioIn::default())
@@ -106,17 +124,18 @@ pub fn through() {
             .register_port(name, AudioOut::default())
             .expect("a port")
     });
+    let busy = Duration::from_micros(busy_us);
     let active = client
-        .activate_async((), Through(inputs, outputs))
+        .activate_async((), Through(inputs, outputs, busy))
         .expect("active");
     let client = active.as_client();
     for side in ["1", "2"] {
         let _ = client.connect_ports_by_name(
             &format!("system:capture_{side}"),
-            &format!("through:in{side}"),
+            &format!("{name}:in{side}"),
         );
         let _ = client.connect_ports_by_name(
-            &format!("through:out{side}"),
+            &format!("{name}:out{side}"),
             &format!("system:playback_{side}"),
         );
     }
@@ -134,15 +153,15 @@ impl Drop for Killed {
     }
 }
 
-fn start_through(server: &Jackd) -> Killed {
+fn start_through(server: &Jackd, name: &str, busy_us: u64) -> Killed {
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
     command
-        .arg("jack-through")
+        .args(["jack-through", name, &busy_us.to_string()])
         .env("JACK_DEFAULT_SERVER", &server.name);
     let child = Killed(command.spawn().expect("this program starts"));
     let client = server.client("looks");
-    let until = Instant::now() + PATIENCE;
-    while client.port_by_name("through:out2").is_none() && Instant::now() < until {
+    let (until, port) = (Instant::now() + PATIENCE, format!("{name}:out2"));
+    while client.port_by_name(&port).is_none() && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(20));
     }
     child
@@ -177,7 +196,7 @@ fn processor() {
             return;
         };
         let _client = server.client("first");
-        let through = start_through(&server);
+        let through = start_through(&server, THROUGH, 0);
         let rigd = Server::rigd_on_jack(&server.name);
         // Ports and connections settle.
         std::thread::sleep(Duration::from_secs(1));
@@ -195,53 +214,46 @@ fn processor() {
 }
 
 fn late_cycles(block: u32, listen: Duration) {
-    println!(
-        "late cycles in {} s at {block} frames, a karaoke rig and the client on one server, as the server names who was late",
-        listen.as_secs()
-    );
     let Some((server, Some(said))) = Jackd::start_heard("late", block, Stdio::piped()) else {
         return;
     };
-    let _client = server.client("first");
-    let through = start_through(&server);
-    let rigd = Server::rigd_on_jack(&server.name);
-    std::thread::sleep(Duration::from_secs(2));
     let late = Late::read(said);
+    let _client = server.client("first");
+    let rigd = Server::rigd_on_jack(&server.name);
+    std::thread::sleep(SETTLE);
+    let (before_us, begun) = (rigd.thread_us("rigd-audio"), Instant::now());
+    std::thread::sleep(SETTLE);
+    let share = (rigd.thread_us("rigd-audio") - before_us) / begun.elapsed().as_micros() as f64;
+    let busy_us = share * f64::from(block) / 48_000.0 * 1e6;
+    let others = [
+        start_through(&server, THROUGH, 0),
+        start_through(&server, AS_LONG, busy_us as u64),
+    ];
+    std::thread::sleep(SETTLE);
     let before = late.counts();
     std::thread::sleep(listen);
     let after = late.counts();
-    let count = |who: Who| after[who as usize] - before[who as usize];
-    println!("{:>24} {:>12} {:>16}", "", "not begun", "begun, not done");
-    for (name, triggered, running) in [
-        ("rigd", Who::RigdTriggered, Who::RigdRunning),
-        (
-            "passes sound through",
-            Who::ThroughTriggered,
-            Who::ThroughRunning,
-        ),
-    ] {
-        println!("{name:>24} {:>12} {:>16}", count(triggered), count(running));
-    }
     println!(
-        "the server's own driver was late {} times",
-        count(Who::Driver)
+        "late cycles in {} s at {block} frames on one server, as it names who was late",
+        listen.as_secs()
     );
-    drop((rigd, through));
+    println!("{:<52} {:>10} {:>16}", "", "not begun", "begun, not done");
+    let rows = [
+        format!("rigd, a karaoke rig ({busy_us:.0} µs each)"),
+        "a client that passes sound through".to_owned(),
+        "one that passes it through and computes as long".to_owned(),
+    ];
+    for (who, name) in rows.iter().enumerate() {
+        let [triggered, running] = [0, 1].map(|state| after[who][state] - before[who][state]);
+        println!("{name:<52} {triggered:>10} {running:>16}");
+    }
+    drop((rigd, others));
 }
 
-/// Whom a server calls late: a client that the system has not woken yet, one that is still at work, itself.
-#[derive(Clone, Copy)]
-enum Who {
-    RigdTriggered,
-    RigdRunning,
-    ThroughTriggered,
-    ThroughRunning,
-    Driver,
-}
-
-/// How often a server has called whom late.
+/// How often a server has called rigd, the client that passes sound through, and the one that computes as long
+/// late: not woken by the system yet, or still at work.
 #[derive(Clone, Default)]
-struct Late(Arc<[AtomicU64; 5]>);
+struct Late(Arc<[[AtomicU64; 2]; 3]>);
 
 impl Late {
     /// Counts what the server says from now on.
@@ -250,35 +262,20 @@ impl Late {
         let counts = late.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(said).lines().map_while(Result::ok) {
-                if let Some(who) = Late::who(&line) {
-                    counts.0[who as usize].fetch_add(1, Ordering::Relaxed);
+                let is_late = |name: &&str| line.contains(&format!("client = {name} "));
+                if let Some(who) = ["rigd", THROUGH, AS_LONG].iter().position(is_late) {
+                    let state = usize::from(line.contains("state = Running"));
+                    counts.0[who][state].fetch_add(1, Ordering::Relaxed);
                 }
             }
         });
         late
     }
 
-    fn who(line: &str) -> Option<Who> {
-        let is_running = line.contains("state = Running");
-        if line.contains("client = rigd ") {
-            Some(if is_running {
-                Who::RigdRunning
-            } else {
-                Who::RigdTriggered
-            })
-        } else if line.contains("client = through ") {
-            Some(if is_running {
-                Who::ThroughRunning
-            } else {
-                Who::ThroughTriggered
-            })
-        } else {
-            line.contains("Process XRun").then_some(Who::Driver)
-        }
-    }
-
-    fn counts(&self) -> [u64; 5] {
-        [0, 1, 2, 3, 4].map(|who: usize| self.0[who].load(Ordering::Relaxed))
+    fn counts(&self) -> [[u64; 2]; 3] {
+        let of =
+            |counts: &[AtomicU64; 2]| counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+        self.0.each_ref().map(of)
     }
 }
 

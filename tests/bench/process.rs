@@ -97,6 +97,11 @@ impl Server {
         processor_us(self.child.id())
     }
 
+    /// The same of the threads of a name.
+    pub fn thread_us(&self, name: &str) -> f64 {
+        threads_us(self.child.id(), |other| other == name)
+    }
+
     /// A line of `/proc/PID/status`, in KiB.
     pub fn memory_kib(&self, name: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
@@ -119,11 +124,18 @@ impl Drop for Server {
 
 /// Processor time that the threads of a process have had so far, in µs.
 pub fn processor_us(pid: u32) -> f64 {
+    threads_us(pid, |_| true)
+}
+
+/// The same of those threads whose names are wanted.
+fn threads_us(pid: u32, is_wanted: impl Fn(&str) -> bool) -> f64 {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
     let tasks = tasks.into_iter().flatten().flatten();
     let of = |path: std::path::PathBuf| {
+        let name = std::fs::read_to_string(path.join("comm")).ok()?;
         let schedstat = std::fs::read_to_string(path.join("schedstat")).ok()?;
-        schedstat.split(' ').next()?.parse::<f64>().ok()
+        let spent = schedstat.split(' ').next()?.parse::<f64>().ok()?;
+        is_wanted(name.trim()).then_some(spent)
     };
     tasks.filter_map(|task| of(task.path())).sum::<f64>() / 1000.0
 }

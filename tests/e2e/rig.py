@@ -143,9 +143,13 @@ class Rig:
         finally:
             connection.close()
 
-    def http(self, path, method="GET", headers=(), port=None, body=None):
-        """(status, headers, body)."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=PATIENCE)
+    def http(self, path, method="GET", headers=(), port=None, body=None, tls=None):
+        """(status, headers, body). By https with a context for it."""
+        at = ("127.0.0.1", port or self.port)
+        if tls:
+            connection = http.client.HTTPSConnection(*at, timeout=PATIENCE, context=tls)
+        else:
+            connection = http.client.HTTPConnection(*at, timeout=PATIENCE)
         try:
             connection.request(method, path, body=body, headers=dict(headers))
             response = connection.getresponse()
@@ -164,9 +168,9 @@ class Rig:
         self.headers = answer_headers
         return json.loads(answer)
 
-    def metrics(self):
+    def metrics(self, tls=None):
         """Every sample of `/metrics` by name and labels; the text must be what Prometheus reads."""
-        status, headers, body = self.http("/metrics")
+        status, headers, body = self.http("/metrics", tls=tls)
         assert status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4")
         families = list(text_string_to_metric_families(body.decode()))
         names = [family.name for family in families]

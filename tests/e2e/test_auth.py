@@ -200,6 +200,9 @@ def test_until_somebody_signs_in_only_that_and_heartbeats_are_served(locked):
         ("client.subscribe", {}), ("meters.subscribe", {"rate_hz": 10}), ("daid.verify", {}),
     ):  # fmt: skip
         client.fail("UNAUTHORIZED", kind, data)
+    # However badly it is said: a stranger learns nothing of what there is to say.
+    for kind, data in (("plugin.add", {}), ("session.invite", {"role": 7}), ("no.such.message", {})):
+        client.fail("UNAUTHORIZED", kind, data)
     # And nothing is told.
     host = locked.enter()
     host.ask("track.update", {"track_id": "mic1", "volume": 0.25})

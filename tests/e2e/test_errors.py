@@ -73,12 +73,12 @@ def test_a_missing_or_misspelt_field(alice, bob, at, kind, data, field):
     bob.silence()
 
 
-TYPED = [(k, d, f) for k, d, f in FIELDS if f not in ("parameter_value", "volume", "position")]
+TYPED = [(k, d, f) for k, d, f in FIELDS if f not in ("parameter_value", "volume")]
 
 
 @pytest.mark.parametrize("kind,data,field", TYPED, ids=[f"{k}-{f}" for k, _, f in TYPED])
 def test_a_field_of_the_wrong_type(alice, at, kind, data, field):
-    for wrong in (7, ["mic1"], {"a": 1}):
+    for wrong in ("first" if field == "position" else 7, ["mic1"], {"a": 1}):
         details = alice.fail("INVALID_MESSAGE", kind, {**data, field: wrong})
         assert details["field"] == field
 
@@ -88,6 +88,7 @@ def test_an_unknown_track(alice, at):
         if kind != "track.add":
             details = alice.fail("TRACK_NOT_FOUND", kind, {**data, "track_id": "nowhere"})
             assert details["track_id"] == "nowhere"
+            assert details.get("plugin_id") == data.get("plugin_id")
 
 
 def test_an_unknown_plugin(alice, at):

@@ -126,3 +126,16 @@ def test_what_has_no_old_name_comes_dotted(alice, bob, kind, data):
     bob.ask("client.features", {"dialect": "legacy"})
     reply = alice.ask(kind, data)
     assert bob.wait(kind)["seq"] == reply["seq"]
+
+
+@pytest.mark.parametrize("name", ["PARAMETER_UPDATED", "UPDATE_PARAMETER", "PLUGIN_PARAMETER", "plugin.parameter"])
+def test_an_old_client_subscribes_by_the_names_that_it_knows(alice, bob, name):
+    at = alice.add("reverb", "r")
+    bob.ask("client.features", {"dialect": "legacy"})
+    told = bob.ask("client.subscribe", {"types": [name]})["data"]["types"]
+    assert bob.ask("client.subscribe", {"types": told})["data"]["types"] == told, "what was told can be said"
+    bob.held.clear()
+    alice.ask("plugin.bypass", {**at, "bypass": True})
+    alice.ask("plugin.parameter", value(at, "wet_dry", 0.5))
+    assert bob.wait("PARAMETER_UPDATED")["value"] == 0.5
+    bob.silence("PLUGIN_BYPASSED")

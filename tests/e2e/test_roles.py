@@ -68,6 +68,7 @@ def test_guests_and_displays_look(rig, host, role):
         client.ask(kind, data)
     for kind, (data, permission) in {**CHANGES, **HOSTS}.items():
         refused(client, kind, data, permission)
+        refused(client, kind, {"track_id": 7}, permission)
     refused(client, "rig.panic", {"mode": "mute"}, "plugin:write")
     assert host.state()["panic"] is None
     host.ask("track.update", {"track_id": "mic1", "volume": 0.25})

@@ -13,10 +13,18 @@ def test_a_heartbeat_comes_back_with_its_data(alice, data):
     assert {key: reply["data"].get(key) for key in data} == data
 
 
-@pytest.mark.parametrize("data", ["text", 5, [1, 2], None])
+@pytest.mark.parametrize("data", ["text", 5, [1, 2], True, 12345678901234567890123, {"n": -0.0}])
 def test_a_heartbeats_data_may_be_anything(alice, data):
     alice.raw(json.dumps({"type": "heartbeat", "id": "h", "data": data}))
-    assert alice.answer("h")["type"] == "heartbeat_response"
+    reply = alice.answer("h")
+    assert (reply["type"], reply["data"]) == ("heartbeat_response", data)
+
+
+@pytest.mark.parametrize("data", ["1e999", '{"text": "\\ud83c"}'])
+def test_what_a_heartbeat_cannot_hold(alice, data):
+    alice.raw(f'{{"type": "heartbeat", "id": "h", "data": {data}}}')
+    error = alice.answer("h")["data"]
+    assert (error["code"], error["details"]["field"]) == ("INVALID_MESSAGE", "data")
 
 
 @pytest.fixture

@@ -122,6 +122,7 @@ def test_it_comes_back_with_sound_and_as_it_was(machine, how, record_property):
     if how != "killed":
         said = [e["MESSAGE"] for e in machine.journal("UNIT=rigd.service")]
         assert any("Watchdog" in line or "watchdog" in line for line in said[-20:]), said[-20:]
+        assert not any("code=dumped" in line for line in said), "no core: secrets would be in it"
     # The next one is not to meet the start limit.
     machine.run("systemctl", "reset-failed", "rigd.service")
 
