@@ -1,8 +1,8 @@
-//! `rigd update`: on the device image, a new version for the slot that is not running. RAUC checks who
+//! Updates, by `rigd update` and a host's page: on the device image, a new version for the slot that is not running. RAUC checks who
 //! signed it and writes it; what starts next, and whether it stays, is the image's to see.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
@@ -11,6 +11,29 @@ use crate::cli::Failure;
 
 /// What does it.
 const RAUC: &str = "rauc";
+/// What is said where there is none.
+pub const NOT_THERE: &str = "this box has no rauc, so it has no slots to update: it does not run the device image; install the newer package instead";
+
+/// What installs a bundle.
+pub fn rauc(bundle: &Path) -> Command {
+    let mut rauc = Command::new(RAUC);
+    rauc.arg("install").arg(bundle);
+    rauc
+}
+
+/// Whether this box has what installs bundles.
+pub fn is_there() -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| folder.join(RAUC).is_file())
+}
+
+/// Why it could not be started, and what to do.
+pub fn not_started(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => NOT_THERE.to_owned(),
+        _ => format!("rauc cannot be started ({error})"),
+    }
+}
 
 /// `rigd update`.
 #[derive(Args, Clone, Debug)]
@@ -33,16 +56,9 @@ pub fn run(args: &UpdateArgs) -> Result<(), Failure> {
         let message = format!("There is no file {}.", args.bundle.display());
         return Err(Failure::usage(message));
     }
-    let ended = Command::new(RAUC)
-        .arg("install")
-        .arg(&args.bundle)
-        .status()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Failure::failed(
-                "This box has no rauc, so it has no slots to update: it does not run the device image. Install the newer package instead.",
-            ),
-            _ => Failure::failed(format!("rauc cannot be started: {error}.")),
-        })?;
+    let ended = rauc(&args.bundle).status().map_err(|error| {
+        Failure::failed(format!("There is no update: {}.", not_started(&error)))
+    })?;
     if !ended.success() {
         return Err(Failure::failed(
             "The update is not installed, for the reason above; the version that runs stays.",

@@ -13,6 +13,8 @@ use rustix::fs::{Access, access, statvfs};
 use tokio::sync::{Notify, oneshot};
 
 use super::pending::{self, Plan};
+use super::update::{Bundle, Progress};
+use super::wifi::Joining;
 use super::{Power, SECRETS, backup, restore, settings_file, support};
 use crate::config::Config;
 use crate::rig::Reject;
@@ -32,6 +34,10 @@ struct Inner {
     /// Where they are, if that was said.
     file: Option<PathBuf>,
     is_busy: AtomicBool,
+    /// How far the latest update is.
+    update: Mutex<Progress>,
+    /// The latest network that was to be joined.
+    joining: Mutex<Joining>,
     /// Told when rigd is to begin anew.
     again: Notify,
 }
@@ -63,6 +69,8 @@ impl Caretaker {
             config: Mutex::new(config),
             file,
             is_busy: AtomicBool::new(false),
+            update: Mutex::default(),
+            joining: Mutex::default(),
             again: Notify::new(),
         }))
     }
@@ -76,6 +84,18 @@ impl Caretaker {
     pub fn config(&self) -> Config {
         let config = self.0.config.lock();
         config.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How far the latest update is.
+    pub fn update(&self) -> Progress {
+        let update = self.0.update.lock();
+        update.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The latest network that was to be joined.
+    pub fn joining(&self) -> Joining {
+        let joining = self.0.joining.lock();
+        joining.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Begins something, if nothing else is being done.
@@ -214,6 +234,35 @@ impl Turn {
         Tls::open(&settings.tls, folder)
             .map(drop)
             .map_err(|error| format!("there would be no TLS ({error})"))
+    }
+
+    /// How far the update is, for whoever looks.
+    pub fn tell_of_update(&self, progress: Progress) {
+        *self.0.update.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    /// What becomes of a network that is to be joined, for whoever looks.
+    pub fn tell_of_joining(&self, joining: Joining) {
+        *self
+            .0
+            .joining
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = joining;
+    }
+
+    /// Takes an update of so many bytes, which is whole when whoever brings it says `go`. Takes its time.
+    pub fn take_update(
+        &self,
+        from: impl Read,
+        bytes: u64,
+        go: oneshot::Receiver<()>,
+    ) -> Result<Bundle, String> {
+        Bundle::take(&self.config().state_dir, from, bytes, go)
+    }
+
+    /// Has it installed in the slot that is not running. Takes minutes.
+    pub fn install(&self, bundle: Bundle) -> Result<(), String> {
+        bundle.install(|progress| self.tell_of_update(progress))
     }
 
     /// Has the state folder emptied when rigd begins anew.

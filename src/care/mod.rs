@@ -10,6 +10,8 @@
 //! | `support.rs` | `rigd support`: for whoever shall find a fault |
 //! | `reset.rs` | `rigd reset --factory` |
 //! | `power.rs` | reboot and power-off |
+//! | `wifi.rs` | the networks in reach, and joining one |
+//! | `update.rs` | an update that a host has brought |
 //! | `caretaker.rs` | all of it for a rig that runs, one thing at a time |
 
 mod backup;
@@ -19,6 +21,8 @@ mod power;
 mod reset;
 mod restore;
 mod support;
+pub mod update;
+pub mod wifi;
 
 use std::fs::{self, File};
 use std::io;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{backup, pending};
+use super::{backup, pending, update};
 use crate::cli::Failure;
 use crate::provenance;
 
 /// What goes, by how its name begins: whoever has the folder may have put other things there.
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
     "rigd.",
     "tokens.key",
     "codes",
@@ -18,6 +18,7 @@ const OURS: [&str; 7] = [
     "listening",
     "restore.",
     backup::PART,
+    update::FILE,
 ];
 /// It is held.
 const STAYS: &str = "rigd.lock";

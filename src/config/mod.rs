@@ -239,8 +239,16 @@ settings! {
 
     /// Reboot and power-off, through systemd-logind. false is for a box that has more to do than this.
     pub allow_power: bool = true, Kind::Bool, "";
+    /// Joining a Wi-Fi network, through NetworkManager. true is for a box whose network is the hosts' to choose.
+    pub allow_wifi: bool = false, Kind::Bool, "";
+    /// The file that is there while the box has a Wi-Fi network of its own: its address there, its name, and a
+    /// line for each network in reach. Phones that come to that address by another name are led to the page
+    /// where a network is entered. "" is never.
+    pub access_point: Option<PathBuf> = None, Kind::Text(4096), "";
     /// The largest backup that is taken for a restore.
     pub restore_max_mb: u32 = 1_024, Kind::Int(1, 1_000_000), "MiB";
+    /// The largest update that is taken, on a box with two slots.
+    pub update_max_mb: u32 = 1_024, Kind::Int(1, 1_000_000), "MiB";
 }
 
 settings! {

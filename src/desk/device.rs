@@ -54,7 +54,8 @@ impl Desk {
         self.caretaker = Some(caretaker);
     }
 
-    fn caretaker(&self) -> Result<Caretaker, Reject> {
+    /// Who looks after the box, if somebody does.
+    pub fn caretaker(&self) -> Result<Caretaker, Reject> {
         let nobody = || Reject::DeviceFailed("nobody looks after this one".to_owned());
         self.caretaker.clone().ok_or_else(nobody)
     }
@@ -73,7 +74,10 @@ impl Desk {
                 let data = object(json!({
                     "version": env!("CARGO_PKG_VERSION"),
                     "allow_power": may_power,
+                    "allow_wifi": settings.allow_wifi,
                     "restore_max_mb": settings.restore_max_mb,
+                    "update_max_mb": settings.update_max_mb,
+                    "update": caretaker.update(),
                     "success": true,
                 }));
                 return self.say(origin, &data);
@@ -192,6 +196,16 @@ impl Desk {
         id: ClientId,
         now: Instant,
     ) -> Result<(Turn, Arc<By>), Reject> {
+        let (caretaker, by) = self.admit_host(id, now)?;
+        Ok((caretaker.begin()?, by))
+    }
+
+    /// Lets a visit look at the box, if it may do something to it.
+    pub fn admit_host(
+        &mut self,
+        id: ClientId,
+        now: Instant,
+    ) -> Result<(Caretaker, Arc<By>), Reject> {
         self.count(id, now)?;
         let client = self.clients.get(&id);
         let client = client.ok_or_else(|| Reject::message("came too late"))?;
@@ -199,7 +213,6 @@ impl Desk {
         client
             .rights
             .check(user_id, Permission::SessionManage, Reach::Rig)?;
-        let turn = self.caretaker()?.begin()?;
-        Ok((turn, by))
+        Ok((self.caretaker()?, by))
     }
 }

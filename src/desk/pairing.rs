@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::Desk;
 use super::client::By;
 use super::settle::Origin;
+use crate::care::Caretaker;
 use crate::protocol::Given;
 use crate::protocol::views::object;
 use crate::provenance::event::{EntityType, Notice};
@@ -94,13 +95,8 @@ impl Desk {
     /// Looks a code up, for somebody at that address. Wrong ones are counted: past a few in a row nobody
     /// there is listened to for a while.
     pub fn look_up(&mut self, code: &str, address: IpAddr) -> Result<Lookup, Reject> {
+        self.check_patience(address)?;
         let now = Moment::now();
-        if let Some(wait) = self.door.wrong_codes.known_for(address, now.uptime) {
-            return Err(Reject::RateLimited {
-                retry_after: wait.as_secs_f64().ceil().max(1.0),
-                limit: "wrong_codes",
-            });
-        }
         let secret = self.door.gate.secret();
         let name = secret.map(|secret| code::name(code, secret));
         if let Some(offer) = name.and_then(|name| self.door.codes.take(&name, &now)) {
@@ -113,6 +109,58 @@ impl Desk {
                 limit: "codes_at_once",
             }),
             None => Err(self.wrong_code(address)),
+        }
+    }
+
+    /// Asks whether a code is the one that makes the first host, without using it up.
+    pub fn ask_claim(
+        &mut self,
+        code: &str,
+        address: IpAddr,
+    ) -> Result<oneshot::Receiver<bool>, Reject> {
+        self.check_patience(address)?;
+        match self.door.vault.as_ref().map(|vault| vault.is_claim(code)) {
+            Some(Some(answer)) => Ok(answer),
+            Some(None) => Err(Reject::RateLimited {
+                retry_after: 1.0,
+                limit: "codes_at_once",
+            }),
+            None => Err(self.wrong_code(address)),
+        }
+    }
+
+    /// Lets somebody look after the box who has shown that code, or counts a wrong one.
+    pub fn admit_claimer(
+        &mut self,
+        is_right: bool,
+        address: IpAddr,
+    ) -> Result<(Caretaker, Arc<By>), Reject> {
+        if !is_right {
+            return Err(self.wrong_code(address));
+        }
+        self.door.wrong_codes.succeeded(address);
+        let by = By {
+            user_id: "claim_code".to_owned(),
+            session_id: "pairing".to_owned(),
+            role: Role::Host,
+            verified: true,
+            address: address.to_canonical().to_string().into(),
+        };
+        Ok((self.caretaker()?, Arc::new(by)))
+    }
+
+    /// Refuses an address that has brought too many wrong codes.
+    fn check_patience(&mut self, address: IpAddr) -> Result<(), Reject> {
+        match self
+            .door
+            .wrong_codes
+            .known_for(address, Moment::now().uptime)
+        {
+            Some(wait) => Err(Reject::RateLimited {
+                retry_after: wait.as_secs_f64().ceil().max(1.0),
+                limit: "wrong_codes",
+            }),
+            None => Ok(()),
         }
     }
 

@@ -3,6 +3,8 @@
 // answered, and nobody wants a box that reboots twice.
 
 import { mayDo } from "./rights.js";
+import { Updating } from "./updating.js";
+import { Wifi } from "./wifi.js";
 
 const SURE = {
   restore: "Everything that the rig is now gives way to what the backup holds. The sound stops for a moment.",
@@ -16,10 +18,15 @@ export class Device {
   #find = (selector) => document.querySelector(`.device ${selector}`);
   #sure = document.querySelector(".sure");
   #isHost = false;
+  #updating;
+  #wifi;
 
-  /** `actions`: fetch(path, options), tell(sentence). */
+  /** `actions`: fetch(path, options), upload(path, file, heard(share)), tell(sentence). */
   constructor(actions) {
     this.#actions = actions;
+    const upload = (path, ...more) => actions.upload(`/api/device${path}`, ...more);
+    this.#updating = new Updating({ look: () => this.#about(), upload });
+    this.#wifi = new Wifi({ fetch: actions.fetch });
     const on = (selector, act) => this.#find(selector).addEventListener("click", act);
     on(".backup", () => this.#download(`/backup?secrets=${this.#find(".keys").checked}`));
     on(".support", () => this.#download("/support"));
@@ -28,7 +35,10 @@ export class Device {
     on(".reboot", () => this.#do("reboot", "Reboot"));
     on(".power-off", () => this.#do("power-off", "Switch off"));
     this.#find(".file").addEventListener("change", () => this.#restore());
-    document.querySelector(".device").addEventListener("toggle", (event) => event.target.open && this.#look());
+    document.querySelector(".device").addEventListener("toggle", (event) => {
+      if (event.target.open) this.#look();
+      else [this.#updating, this.#wifi].forEach((part) => part.rest());
+    });
   }
 
   /** `me` is who one is, as the rig has said it. */
@@ -40,8 +50,17 @@ export class Device {
   }
 
   async #look() {
-    const data = await (await this.#fetch(""))?.json();
-    if (data) this.#find(".power").hidden = !data.allow_power;
+    const box = await this.#about();
+    if (!box) return;
+    this.#find(".power").hidden = !box.allow_power;
+    this.#updating.show(box);
+    this.#find(".wifi").hidden = !box.allow_wifi;
+    if (box.allow_wifi) this.#wifi.look();
+  }
+
+  /** What the box is, if it says so. */
+  async #about() {
+    return (await this.#fetch(""))?.json();
   }
 
   async #do(what, word, data = {}) {

@@ -37,6 +37,7 @@ macro_rules! asset {
 /// Every file of the page.
 pub static ASSETS: &[Asset] = &[
     asset!("/", HTML, "index.html"),
+    asset!("/wifi", HTML, "wifi.html"),
     asset!("/remote.css", CSS, "remote.css"),
     asset!("/icon.svg", SVG, "icon.svg"),
     asset!("/remote.js", JS, "remote.js"),
@@ -52,6 +53,9 @@ pub static ASSETS: &[Asset] = &[
     asset!("/people.js", JS, "people.js"),
     asset!("/joining.js", JS, "joining.js"),
     asset!("/device.js", JS, "device.js"),
+    asset!("/updating.js", JS, "updating.js"),
+    asset!("/wifi.js", JS, "wifi.js"),
+    asset!("/portal.js", JS, "portal.js"),
     asset!("/view.js", JS, "view.js"),
 ];
 
@@ -63,6 +67,10 @@ pub fn find(path: &str) -> Option<&'static Asset> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PAGES: [&str; 2] = ["/", "/wifi"];
+    /// By what one page is opened from another network's window.
+    const OWN_NAME: &str = "http://rig.local/";
 
     fn text(path: &str) -> &'static str {
         let asset = find(path).unwrap_or_else(|| panic!("{path} is not served"));
@@ -79,14 +87,17 @@ mod tests {
 
     #[test]
     fn everything_that_the_page_refers_to_is_served() {
-        let page = text("/");
-        let mut references = quoted_after(page, "src=\"");
-        references.extend(quoted_after(page, "href=\""));
+        let mut references = Vec::new();
+        for page in PAGES.map(text) {
+            references.extend(quoted_after(page, "src=\""));
+            references.extend(quoted_after(page, "href=\""));
+        }
+        references.retain(|path| *path != OWN_NAME);
         assert!(references.contains(&"/remote.js"), "{references:?}");
         for path in references {
             assert!(
                 find(path).is_some(),
-                "index.html refers to {path}, which is not served"
+                "a page refers to {path}, which is not served"
             );
         }
     }
@@ -112,21 +123,22 @@ mod tests {
 
     #[test]
     fn nothing_needs_more_than_a_strict_content_security_policy() {
-        let page = text("/");
-        assert!(!page.contains("style="), "an inline style");
-        assert!(!page.contains("<style"), "an inline style sheet");
-        for rest in page.split(" on").skip(1) {
-            let after = rest.trim_start_matches(|letter: char| letter.is_ascii_lowercase());
-            assert!(
-                !after.starts_with('='),
-                "an inline handler: {}",
-                &rest[..20]
+        for page in PAGES.map(text) {
+            assert!(!page.contains("style="), "an inline style");
+            assert!(!page.contains("<style"), "an inline style sheet");
+            for rest in page.split(" on").skip(1) {
+                let after = rest.trim_start_matches(|letter: char| letter.is_ascii_lowercase());
+                assert!(
+                    !after.starts_with('='),
+                    "an inline handler: {}",
+                    &rest[..20]
+                );
+            }
+            assert_eq!(
+                page.matches("<script").count(),
+                page.matches("<script type=\"module\" src=").count()
             );
         }
-        assert_eq!(
-            page.matches("<script").count(),
-            page.matches("<script type=\"module\" src=").count()
-        );
         for path in ["/", "/remote.css"] {
             assert!(!text(path).contains("//"), "{path} names another host");
         }

@@ -66,6 +66,18 @@ const device = new Device({
     const proof = token ? { Authorization: `Bearer ${token}` } : {};
     return fetch(path, { ...options, headers: { ...options.headers, ...proof } });
   },
+  // fetch() does not tell how much of a file has gone.
+  upload: (path, file, heard) =>
+    new Promise((done) => {
+      const request = new XMLHttpRequest();
+      request.open("POST", path);
+      request.responseType = "json";
+      request.setRequestHeader("Content-Type", "application/octet-stream");
+      if (token) request.setRequestHeader("Authorization", `Bearer ${token}`);
+      request.upload.addEventListener("progress", ({ loaded, total }) => heard(total ? loaded / total : 0));
+      request.addEventListener("loadend", () => done({ ok: request.status === 202, data: request.response }));
+      request.send(file);
+    }),
   tell: (sentence) => view.toast(sentence),
 });
 

@@ -31,8 +31,8 @@ use reloading::Reload;
 
 use crate::backend::keeper::{Keeper, NEWS};
 use crate::backend::{self, Deck, Wanted};
-use crate::care::Caretaker;
 use crate::care::pending::{self, Done};
+use crate::care::{self, Caretaker};
 use crate::cli::Failure;
 use crate::config::{Anonymous, Config};
 use crate::desk::load::Policy;
@@ -94,6 +94,7 @@ pub fn serve(
             state
         }
     };
+    care::update::tidy(&config.state_dir);
     let engine = Box::new(Engine::new(format.sample_rate_hz, 0, pool));
     let vital = Arc::new(Vital::default());
     let mut deck = Deck::new(engine, engine_ends, format.sample_rate_hz);
@@ -321,6 +322,7 @@ fn server_settings(config: &Config) -> server::Settings {
         message_bytes: config.limits.message_bytes,
         connections: config.limits.connections as usize,
         connects_per_minute: f64::from(config.limits.connects_per_minute),
+        access_point: config.device.access_point.clone(),
     }
 }
 

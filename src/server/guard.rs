@@ -125,6 +125,7 @@ mod tests {
             message_bytes: 0,
             connections: 0,
             connects_per_minute: 10.0,
+            access_point: None,
         })
     }
 

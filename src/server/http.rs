@@ -42,7 +42,11 @@ pub async fn answer(
     let Caller { local, peer, .. } = caller;
     let host = shared.guard.borrow().check_host(request.headers());
     let answer = match host {
-        Err(reason) => plain(StatusCode::MISDIRECTED_REQUEST, "FORBIDDEN_HOST", &reason),
+        Err(reason) => {
+            let mut portal = shared.portal.borrow_mut();
+            let led = portal.lead(caller.at, request.method(), request.uri().path());
+            led.unwrap_or_else(|| plain(StatusCode::MISDIRECTED_REQUEST, "FORBIDDEN_HOST", &reason))
+        }
         Ok(()) if request.uri().path() == "/ws" => upgrade(request, local, peer, &shared),
         Ok(()) if request.uri().path() == pair::PATH => {
             pair::answer(request, local, peer, &shared).await

@@ -6,6 +6,7 @@
 //! | `mod.rs` | the listeners, and what every connection shares |
 //! | `http.rs` | requests: pages, health, metrics, the upgrade |
 //! | `api/` | the HTTP fallback |
+//! | `portal.rs` | phones on the box's own Wi-Fi network are led to the page |
 //! | `guard.rs` | who may connect: `Host`, `Origin`, how many |
 //! | `download.rs` | a file on its way out |
 //! | `bearer.rs` | the token that comes with a request |
@@ -24,15 +25,17 @@ mod hall;
 mod http;
 mod pair;
 mod pieces;
+mod portal;
 mod socket;
 mod tally;
 pub mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -41,10 +44,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 
+use crate::care::wifi::AccessPoint;
 use crate::desk::Desk;
 use crate::telemetry::page::Page;
 use guard::Guard;
 use hall::{GuestId, Hall};
+use portal::Portal;
 use tally::Tally;
 use tls::{Stream, Tls};
 
@@ -69,6 +74,8 @@ pub struct Settings {
     pub connections: usize,
     /// New connections an address and minute, beyond the first 20.
     pub connects_per_minute: f64,
+    /// The file that is there while the box has a Wi-Fi network of its own.
+    pub access_point: Option<PathBuf>,
 }
 
 /// What every connection shares. Control thread.
@@ -83,6 +90,7 @@ pub struct Shared {
     /// What connections are encrypted with.
     tls: RefCell<Option<Tls>>,
     guard: RefCell<Guard>,
+    portal: RefCell<Portal>,
     tally: RefCell<Tally>,
     hall: RefCell<Hall>,
     open: Cell<usize>,
@@ -92,6 +100,7 @@ impl Shared {
     /// For one run of the control thread.
     pub fn new(desk: Rc<RefCell<Desk>>, settings: Settings, tls: Option<Tls>) -> Rc<Shared> {
         let guard = RefCell::new(Guard::new(&settings));
+        let portal = RefCell::new(Portal::new(settings.access_point.clone()));
         Rc::new(Shared {
             ends: watch::channel(false).0,
             desk,
@@ -99,6 +108,7 @@ impl Shared {
             settings: RefCell::new(settings),
             tls: RefCell::new(tls),
             guard,
+            portal,
             tally: RefCell::default(),
             hall: RefCell::default(),
             open: Cell::new(0),
@@ -112,8 +122,16 @@ impl Shared {
         self.tls.borrow().is_some()
     }
 
+    /// The box's own Wi-Fi network, while it is there.
+    fn access_point(&self) -> Option<AccessPoint> {
+        let mut portal = self.portal.borrow_mut();
+        portal.point(Instant::now()).cloned()
+    }
+
     /// What the server is told from now on.
     pub fn set_settings(&self, settings: Settings) {
+        self.portal
+            .replace(Portal::new(settings.access_point.clone()));
         self.guard.borrow_mut().follow(&settings);
         self.settings.replace(settings);
     }
@@ -168,7 +186,14 @@ fn accept(stream: TcpStream, local: SocketAddr, peer: SocketAddr, shared: &Rc<Sh
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
     let place = Place::take(shared);
     let seat = Seat(Rc::clone(shared), guest);
-    let caller = Caller { local, peer, guest };
+    // A listener on all of the box's addresses does not say which one it was.
+    let at = stream.local_addr().unwrap_or(local).ip().to_canonical();
+    let caller = Caller {
+        local,
+        at,
+        peer,
+        guest,
+    };
     let task = spawn_local(async move {
         let shared = &seat.0;
         let tls = shared.tls.borrow().clone();
@@ -199,6 +224,7 @@ fn accept(stream: TcpStream, local: SocketAddr, peer: SocketAddr, shared: &Rc<Sh
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
     local: SocketAddr,
+    at: IpAddr,
     peer: SocketAddr,
     guest: GuestId,
 }

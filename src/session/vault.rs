@@ -43,6 +43,11 @@ enum Ask {
         code: String,
         answer: oneshot::Sender<Option<Offer>>,
     },
+    /// Whether the code is the claim code, and good.
+    IsClaim {
+        code: String,
+        answer: oneshot::Sender<bool>,
+    },
     /// The box has a host.
     Claimed { answer: oneshot::Sender<()> },
 }
@@ -95,6 +100,14 @@ impl Vault {
         Some(answered)
     }
 
+    /// Whether a code would make the first host. `None` when too many wait.
+    pub fn is_claim(&self, code: &str) -> Option<oneshot::Receiver<bool>> {
+        let (answer, answered) = oneshot::channel();
+        let code = code.to_owned();
+        self.ask(Ask::IsClaim { code, answer })?;
+        Some(answered)
+    }
+
     /// Notes that the box has a host.
     pub fn claim(&self) -> Option<oneshot::Receiver<()>> {
         let (answer, answered) = oneshot::channel();
@@ -137,6 +150,9 @@ impl Keeper {
                 Ok(Ask::Take { code, answer }) => {
                     self.look();
                     let _ = answer.send(self.take(&code));
+                }
+                Ok(Ask::IsClaim { code, answer }) => {
+                    let _ = answer.send(self.is_claim(&code));
                 }
                 Ok(Ask::Claimed { answer }) => {
                     self.claim();
@@ -204,15 +220,23 @@ impl Keeper {
         }
     }
 
-    fn take_claim_code(&self, code: &str) -> Option<Offer> {
-        let claim = read(&self.folder.join(CLAIM_CODE)).ok()?;
+    /// Whether it is the claim code, and the box has no host.
+    fn is_claim(&self, code: &str) -> bool {
+        let Ok(claim) = read(&self.folder.join(CLAIM_CODE)) else {
+            return false;
+        };
         if code::plain(&claim).len() < CLAIM_MIN {
             log::warn!(
                 "the claim code is shorter than {CLAIM_MIN} letters and digits, and not used"
             );
-            return None;
+            return false;
         }
-        if code::name(&claim, &self.secret) != code::name(code, &self.secret) || !self.claim() {
+        code::name(&claim, &self.secret) == code::name(code, &self.secret)
+            && !self.folder.join(CLAIMED).exists()
+    }
+
+    fn take_claim_code(&self, code: &str) -> Option<Offer> {
+        if !self.is_claim(code) || !self.claim() {
             return None;
         }
         Some(Offer {

@@ -17,7 +17,7 @@ const run = promisify(execFile);
 const PATIENCE_MS = 30_000;
 
 /** Starts it, with settings in its environment; `port`, `url`, `http`, `urls` of all its listeners, `token(role,
- *  user)` and `pair(role)` as the box's owner has them, and `stop()`, which fails the test if it did not end well. */
+ *  user)` and `pair(role)`, `claim()` as the box's owner has them, and `stop()`, which fails the test if it did not end well. */
 export async function startRig(settings = {}, ...options) {
   const state = await mkdtemp(join(tmpdir(), "rigd-e2e-"));
   const inherited = Object.entries(process.env).filter(([name]) => !/^(RIGD_|ENABLE_|ALLOW_)/.test(name));
@@ -50,6 +50,10 @@ export async function startRig(settings = {}, ...options) {
     /** The link that the box gives to whoever stands before it. */
     async pair(role) {
       return (await ask("pair", "--role", role)).match(/http\S+/)[0];
+    },
+    /** The link that makes the first host of a new box. */
+    async claim() {
+      return (await ask("pair", "--claim")).match(/http\S+/)[0];
     },
     async stop() {
       child.kill("SIGTERM");

@@ -52,6 +52,7 @@ class Vm:
 
     def __init__(self, image, *, key=None, wav=None, writes=None, memory="1G"):
         self.image, self.key = Path(image), key
+        self.ssh_options = []
         self.console = self.image.with_suffix(".console")
         self.ports = {inside: free_port() for inside in (8000, 80, 22, NOTHING)}
         self.on(wav=wav, writes=writes, memory=memory)
@@ -139,7 +140,7 @@ class Vm:
     def run(self, command, check=True, timeout=300):
         """Runs a command on the box, by SSH."""
         ssh = ["ssh", "-q", "-i", self.key, "-p", str(self.ports[22]), "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
-               "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=200", "root@127.0.0.1", command]  # fmt: skip
+               "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=200", *self.ssh_options, "root@127.0.0.1", command]  # fmt: skip
         done = subprocess.run(ssh, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
         assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout if check else done

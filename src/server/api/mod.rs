@@ -8,13 +8,19 @@
 //! | `visit.rs` | one message to the desk, and its answer |
 //! | `events.rs` | the long poll |
 //! | `device.rs` | files from and to the box |
+//! | `wifi.rs` | the networks in reach, and joining one |
+//! | `update.rs` | an update for the box |
+//! | `upload.rs` | a file on its way in |
 //! | `reply.rs` | an answer of the desk → a response |
 
 mod body;
 mod device;
 mod events;
 mod reply;
+mod update;
+mod upload;
 mod visit;
+mod wifi;
 
 use std::rc::Rc;
 
@@ -49,6 +55,8 @@ enum Endpoint {
     Backup,
     Restore,
     Support,
+    Update,
+    Wifi,
     Reset,
     Reboot,
     PowerOff,
@@ -66,6 +74,8 @@ impl Endpoint {
             "device/backup" => Endpoint::Backup,
             "device/restore" => Endpoint::Restore,
             "device/support" => Endpoint::Support,
+            "device/update" => Endpoint::Update,
+            "device/wifi" => Endpoint::Wifi,
             "device/reset" => Endpoint::Reset,
             "device/reboot" => Endpoint::Reboot,
             "device/power-off" => Endpoint::PowerOff,
@@ -81,9 +91,10 @@ impl Endpoint {
             }
             // Asked for the head alone, the file would be made in vain.
             Endpoint::Backup | Endpoint::Support => "GET, OPTIONS",
-            Endpoint::Parameters => "GET, HEAD, OPTIONS, POST",
+            Endpoint::Parameters | Endpoint::Wifi => "GET, HEAD, OPTIONS, POST",
             Endpoint::Message
             | Endpoint::Restore
+            | Endpoint::Update
             | Endpoint::Reset
             | Endpoint::Reboot
             | Endpoint::PowerOff => "OPTIONS, POST",
@@ -136,11 +147,14 @@ async fn serve(
     }
     let token = Bearer::find(request.headers()).token;
     let query = Query::read(request.uri().query())?;
-    if endpoint == Endpoint::Restore {
+    if matches!(endpoint, Endpoint::Restore | Endpoint::Update) {
         // Who may not is told so before the file comes.
         let _served = Served::begin(shared, caller.guest);
         let mut visit = Visit::begin(shared, caller.peer.ip(), token.as_deref())?;
-        return device::restore(&mut visit, request, &query, caller).await;
+        return match endpoint {
+            Endpoint::Update => update::answer(&visit, request).await,
+            _ => device::restore(&mut visit, request, &query, caller).await,
+        };
     }
     let text = match method {
         Method::POST => {
@@ -165,10 +179,14 @@ async fn serve(
             fields.insert("type".to_owned(), "device.reset".into());
             visit.data(&Value::Object(fields).to_string()).await
         }
+        Endpoint::Wifi if method == Method::POST => {
+            wifi::join(&visit, &body::object(&text)?, caller).await
+        }
+        Endpoint::Wifi => wifi::look(&visit, caller).await,
         Endpoint::Backup => device::backup(&mut visit, &query, caller).await,
         Endpoint::Support => device::support(&mut visit).await,
-        // It takes no text.
-        Endpoint::Restore => Err(reply::silent()),
+        // They take no text.
+        Endpoint::Restore | Endpoint::Update => Err(reply::silent()),
         Endpoint::Parameters => {
             let fields = match method {
                 Method::POST => body::object(&text)?,

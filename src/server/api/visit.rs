@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::reply::{Frame, Refusal, empty, json_answer, refusal, silent};
+use crate::care::Caretaker;
 use crate::care::caretaker::Turn;
 use crate::desk::ClientId;
 use crate::protocol::Kind;
@@ -64,6 +65,11 @@ impl Visit {
     pub fn admit_to_device(&self, now: Instant) -> Result<(Turn, Arc<By>), Reject> {
         let mut desk = self.shared.desk.borrow_mut();
         desk.admit_to_device(self.id, now)
+    }
+
+    /// Lets it look at the box, if it may do something to it.
+    pub fn admit_host(&self, now: Instant) -> Result<(Caretaker, Arc<By>), Reject> {
+        self.shared.desk.borrow_mut().admit_host(self.id, now)
     }
 
     /// Says something; everything that comes of it at once.
