@@ -87,7 +87,9 @@ fn sung_notes_are_left_alone() {
     let notes = [
         82.4, 110.0, 146.8, 196.0, 261.6, 330.0, 440.0, 587.0, 784.0, 988.0,
     ];
-    for (vowel, formants) in [("ah", AH), ("ee", EE), ("oo", OO), ("singer", SINGER)] {
+    let vowels = [("ah", AH), ("ee", EE), ("oo", OO), ("singer", SINGER)];
+    let vowels = &vowels[..cases(vowels.len(), 1, "sung vowels")];
+    for &(vowel, formants) in vowels {
         for (how, manner) in [
             ("straight", STRAIGHT),
             ("vibrato", VIBRATO),

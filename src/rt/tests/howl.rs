@@ -105,7 +105,7 @@ fn the_howling_point_is_where_it_should_be() {
 
 #[test]
 fn six_decibels_over_the_howling_point_are_caught() {
-    for about in ROOMS {
+    for about in ROOMS.into_iter().take(cases(ROOMS.len(), 1, "rooms")) {
         let room = room(about);
         println!("room {about:?}, 6 dB over");
         let bare = room.close(&mut rig(false, &[]), 6.0, &quiet(4.0));
@@ -124,7 +124,7 @@ fn six_decibels_over_the_howling_point_are_caught() {
 
 #[test]
 fn three_decibels_over_it_need_only_notches() {
-    for about in ROOMS {
+    for about in ROOMS.into_iter().take(cases(ROOMS.len(), 1, "rooms")) {
         let room = room(about);
         println!("room {about:?}, 3 dB over");
         for (what, source) in [("quiet", quiet(12.0)), ("speech", spoken(about.0, 12.0))] {

@@ -146,7 +146,7 @@ fn each_octave_decays_in_the_documented_time() {
     ] {
         // Up to half damping, and beyond.
         let mut worst = [0.0f64; 2];
-        for room_size in rooms {
+        for room_size in &rooms[..cases(rooms.len(), 1, "sizes of a room")] {
             for damping in [0.0, 0.5, 1.0] {
                 let seconds = t60_s(*room_size) + 0.3;
                 let [left, right] = impulse_response(rate_hz, &open(*room_size, damping), seconds);

@@ -16,6 +16,18 @@ pub const MASTER: u8 = 0;
 pub const MIC: u8 = 1;
 pub const STEM: u8 = 2;
 
+/// How many of `all` cases are tried: those that an emulated processor has the time for, all elsewhere. Says so.
+pub fn cases(all: usize, emulated: usize, what: &str) -> usize {
+    if std::env::var_os("RIGD_TEST_RUNNER").is_none() {
+        return all;
+    }
+    eprintln!(
+        "SKIP (emulated): {} of {all} {what}: they take minutes",
+        all - emulated
+    );
+    emulated
+}
+
 /// Commands that wait for the engine.
 #[derive(Default)]
 pub struct Queue(pub VecDeque<Command>);
