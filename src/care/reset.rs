@@ -10,10 +10,13 @@ use crate::cli::Failure;
 use crate::provenance;
 
 /// What goes, by how its name begins: whoever has the folder may have put other things there.
-const OURS: [&str; 8] = [
+const OURS: [&str; 10] = [
     "rigd.",
     "tokens.key",
     "codes",
+    // Whoever has the box next becomes its host, by another code.
+    "claim_code",
+    "claimed",
     "tls-",
     "listening",
     "restore.",

@@ -150,6 +150,8 @@ def test_a_factory_reset_leaves_nothing_of_the_rig_and_what_is_not_its(kept, sta
     rig, state, _ = kept
     rig.stop()
     (state / "mine.txt").write_text("mine")
+    (state / "claim_code").write_text("ABCD-EFGH-JKLM")
+    (state / "claimed").touch()
     assert run(tmp_path, "reset", "--state-dir", state).returncode == 2, "not by accident"
     care(tmp_path, "reset", "--factory", "--state-dir", state)
     assert set(os.listdir(state)) <= {"mine.txt", "rigd.lock"}
