@@ -106,9 +106,9 @@ test("a host gives another role, and the guest's controls work", { skip }, async
 
 test("a performer is let in to one track, and steers that one only", { skip }, async () => {
   await ana.by("invite-role").selectOption("performer: mic2");
-  await ana.by("invite").tap();
   const link = () => ana.by("invite-url").getAttribute("href");
   const before = await link();
+  await ana.by("invite").tap();
   await until(async () => (await link()) !== before, "another link");
   const pia = await profile(browser, rig.http, "pia");
   await come(pia, here(await link()), "pia");

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -214,6 +215,10 @@ class Client:
 
     def __init__(self, url, **options):
         options = {"compression": None, "max_size": 2**24, "proxy": None, **options}
+        if options.get("ssl"):
+            # One thread reads, another writes: with TLS 1.3's tickets behind the handshake, Python's `ssl` then
+            # breaks one connection in some hundreds on a busy machine. Clients of one thread use 1.3.
+            options["ssl"].maximum_version = ssl.TLSVersion.TLSv1_2
         self.opened = ExitStack()
         self.ws = self.opened.enter_context(
             connect(

@@ -39,6 +39,7 @@ impl Rig {
             message_bytes: 4096,
             connections: 64,
             connects_per_minute: 1e9,
+            access_point: None,
         };
         let desk = Rc::new(RefCell::new(Bench::new(generous()).desk));
         let tasks = LocalSet::new();
