@@ -18,7 +18,7 @@ pub const STEM: u8 = 2;
 
 /// How many of `all` cases are tried: those that an emulated processor has the time for, all elsewhere. Says so.
 pub fn cases(all: usize, emulated: usize, what: &str) -> usize {
-    if std::env::var_os("RIGD_TEST_RUNNER").is_none() {
+    if all <= emulated || std::env::var_os("RIGD_TEST_RUNNER").is_none() {
         return all;
     }
     eprintln!(
