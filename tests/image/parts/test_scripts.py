@@ -30,7 +30,7 @@ def root(tmp_path_factory):
     for path in (ROOT / "systemd").glob("*.*"):
         shutil.copy(path, root / "lib/systemd/system")
     shutil.copytree(OVERLAY, root, dirs_exist_ok=True)
-    for program in ["usr/bin/rigd", "usr/bin/jackd", "bin/sh", "bin/systemctl", "usr/sbin/sshd"]:
+    for program in ["usr/bin/rigd", "usr/bin/jackd", "bin/sh", "bin/rm", "bin/systemctl", "usr/sbin/sshd"]:
         path = root / program
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
