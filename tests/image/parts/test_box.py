@@ -13,7 +13,7 @@ PROGRAMS = {
     "busybox": 'line=$(head -n 1 "$HERE/answers"); sed -i 1d "$HERE/answers"; [ "$line" = good ]',
     "sleep": "exit 0",
     "rauc": 'echo "rauc $*" >>"$HERE/done"',
-    "systemctl": 'echo "systemctl $*" >>"$HERE/done"',
+    "systemctl": 'case $1 in list-units) cat "$HERE/failed" ;; *) echo "systemctl $*" >>"$HERE/done" ;; esac',
     "iw": "exit 0",
     "mount": 'echo "mount $*" >>"$HERE/done"',
     "rigd": 'case $1 in check) ! grep -q fault "$3" || { echo "line 1: a fault" >&2; exit 2; } ;; pair) cat "$HERE/code" ;; esac',
@@ -37,6 +37,7 @@ class Box:
         self.put("etc/rigd/rigd.toml", "came with the box\n")
         self.put("proc/sys/kernel/hostname", "rig\n")
         self.put("code", "")
+        self.put("failed", "")
         for name in ["boot/firmware", "run/rig", "var/lib/rig", "var/lib/rigd", "dev"]:
             (folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -49,13 +50,18 @@ class Box:
         path = self.folder / name
         return path.read_text() if path.exists() else ""
 
-    def run(self, script):
+    def moved(self, script):
+        """The script, with its places in this folder."""
         text = (SCRIPTS / script).read_text()
         for place in PLACES:
             text = text.replace(place, f"{self.folder}{place}")
         path = self.folder / script
         path.write_text(text)
-        return subprocess.run(["sh", path], env=self.env, capture_output=True, text=True)
+        path.chmod(0o755)
+        return path
+
+    def run(self, script):
+        return subprocess.run([self.moved(script)], env=self.env, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -66,7 +72,7 @@ def box(tmp_path):
 def test_three_good_answers_in_a_row_keep_the_slot(box):
     box.put("answers", "bad\ngood\ngood\nbad\ngood\ngood\ngood\nleft\n")
     done = box.run("health")
-    assert done.returncode == 0 and "v2 is good" in done.stdout
+    assert done.returncode == 0 and "v2 is good" in done.stdout and "failed" not in done.stdout
     assert box.get("done") == "rauc status mark-good\n" and box.get("var/lib/rig/good") == "v2\n"
     assert (box.folder / "run/rig/decided").exists() and box.get("answers") == "left\n"
 
@@ -74,8 +80,10 @@ def test_three_good_answers_in_a_row_keep_the_slot(box):
 def test_a_version_that_was_never_good_gives_way(box):
     box.put("var/lib/rig/good", "v1\n")
     box.put("answers", "good\ngood\nbad\n" * 100)
+    box.put("failed", "rigd.service loaded failed failed Karaoke rig\nother.service loaded failed failed Other\n")
     done = box.run("health")
     assert "v2 is not healthy" in done.stdout and "reboot" in box.get("done")
+    assert "what has failed: rigd.service other.service\n" in done.stdout
     assert "mark-good" not in box.get("done") and box.get("var/lib/rig/good") == "v1\n"
 
 
