@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import vm as vms
 from rig import Client
+from updates import claim, device
 
 CODE = "SING-ALON-G2X7"
 
@@ -38,6 +39,7 @@ def host(box):
     with urllib.request.urlopen(request, timeout=240) as answer:
         given = json.loads(answer.read())
     assert given["role"] == "host"
+    box.token = given["token"]
     client = Client(
         f"ws://127.0.0.1:{box.ports[8000]}/ws", additional_headers={"Authorization": f"Bearer {given['token']}"}
     )
@@ -132,6 +134,23 @@ def test_the_journal_is_in_memory_and_warnings_are_kept_within_bounds(box):
     assert "a warning to be kept" in box.run("cat /var/lib/rig/log/warnings")
     box.run("head -c 600000 /dev/zero > /var/lib/rig/log/warnings; logger -p user.warning one more; systemctl start rig-log")
     assert int(box.run("stat -c %s /var/lib/rig/log/warnings")) < 65536
+
+
+def test_the_screen_and_the_card_say_that_it_has_a_host(box, host):
+    box.wait(lambda: "has a host" in vms.get(box.image, "rig-status.txt"), 240)
+    assert CODE not in vms.get(box.image, "rig-status.txt").partition("Wi-Fi")[0]
+
+
+def test_a_reset_box_shows_its_code_and_can_be_claimed_again(box, host):
+    said = len(box.said())
+    assert device(box, box.token, "POST", "/reset", b'{"factory": true}')["restarts"] is True
+    box.wait_said(f"The code {CODE} ", after=said)
+    box.wait(lambda: CODE in vms.get(box.image, "rig-status.txt").partition("Wi-Fi")[0], 240)
+    box.wait_healthy()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        device(box, box.token, "GET", "")
+    assert refused.value.code == 401
+    assert device(box, claim(box, CODE, "eve"), "GET", "")["version"]
 
 
 def test_it_tells_its_figures(box):

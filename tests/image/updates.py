@@ -52,6 +52,33 @@ def claim(box, code, user):
         return json.loads(answer.read())["token"]
 
 
+def device(box, token, method, path, body=None, kind="application/json", patience=1200):
+    """What `/api/device` answers to whoever has that token."""
+    headers = {"Authorization": f"Bearer {token}"}
+    if body is not None:
+        headers |= {"Content-Type": kind, "Content-Length": str(body.seek(0, 2) if hasattr(body, "seek") else len(body))}
+        if hasattr(body, "seek"):
+            body.seek(0)
+    url = f"http://127.0.0.1:{box.ports[8000]}/api/device{path}"
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers, method=method), timeout=patience) as answer:
+        return json.loads(answer.read())
+
+
+def bring(box, token, path):
+    """Brings an update as a host's page does; what is told of it at the end."""
+    with open(path, "rb") as file:
+        device(box, token, "POST", "/update", file, "application/octet-stream")
+    stages = []
+
+    def told():
+        update = device(box, token, "GET", "")["update"]
+        stages.append(update)
+        return update["stage"] in ("installed", "failed") and update
+
+    end = box.wait(told, 1800)
+    return end, stages
+
+
 def person(box, token):
     """Who has that token, connected."""
     headers = {"Authorization": f"Bearer {token}"}
