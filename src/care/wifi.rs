@@ -2,10 +2,10 @@
 //! standard input, so that no list of processes shows it; and into no log, no record and no error.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde::Serialize;
 
@@ -17,6 +17,10 @@ const TRIED: &str = "rigd-wifi-tried";
 const JOINED_WITHIN_S: &str = "45";
 /// How long anything else may take.
 const DONE_WITHIN_S: &str = "15";
+/// What stands in each of its questions for a password.
+const ASKS_FOR_PASSWORD: &str = "to access the wireless network";
+/// What it may say before it is taken for one that asks without end.
+const SAID_BYTES_MAX: usize = 16 * 1024;
 /// Networks that are told of: the strongest ones.
 const NETWORKS_MAX: usize = 64;
 /// What the file of the box's own network may hold.
@@ -106,23 +110,9 @@ pub fn check(name: &str, password: &str) -> Result<(), (&'static str, &'static s
 
 /// The networks in reach, and the one that the box is in. Takes seconds.
 pub fn look() -> Result<(Vec<Network>, Option<String>), String> {
-    let listed = ask(
-        &["-t", "-f", "SSID,SIGNAL,SECURITY", "device", "wifi", "list"],
-        None,
-    )?;
-    let present = ask(
-        &[
-            "-t",
-            "-f",
-            "ACTIVE,SSID",
-            "device",
-            "wifi",
-            "list",
-            "--rescan",
-            "no",
-        ],
-        None,
-    )?;
+    let listed = ask(&["-t", "-f", "SSID,SIGNAL,SECURITY", "device", "wifi", "list"])?;
+    let seen = ["device", "wifi", "list", "--rescan", "no"];
+    let present = ask(&[&["-t", "-f", "ACTIVE,SSID"][..], &seen].concat())?;
     let present = present
         .lines()
         .map(fields)
@@ -135,7 +125,7 @@ pub fn look() -> Result<(Vec<Network>, Option<String>), String> {
 /// When it cannot be joined, everything is as it was.
 pub fn join(name: &str, password: &str) -> Result<(), String> {
     // What a rigd has left that was ended meanwhile.
-    let _ = ask(&["connection", "delete", "id", TRIED], None);
+    let _ = ask(&["connection", "delete", "id", TRIED]);
     let mut add = vec![
         "connection",
         "add",
@@ -151,28 +141,14 @@ pub fn join(name: &str, password: &str) -> Result<(), String> {
         name,
         "wifi.hidden",
         "yes",
-        // A wrong password is tried twice, not until the time is over.
-        "connection.auth-retries",
-        "2",
     ];
     if !password.is_empty() {
         // WPA3 too, where both sides can.
         add.extend(["wifi-sec.key-mgmt", "wpa-psk", "wifi-sec.psk-flags", "0"]);
     }
-    ask(&add, None)?;
-    let secret = format!("802-11-wireless-security.psk:{}\n", escaped(password));
-    let up = [
-        "-w",
-        JOINED_WITHIN_S,
-        "connection",
-        "up",
-        "id",
-        TRIED,
-        "passwd-file",
-        "/dev/stdin",
-    ];
-    let joined = ask(&up, Some(&secret)).and_then(|_| {
-        let _ = ask(&["connection", "delete", "id", PROFILE], None);
+    ask(&add)?;
+    let joined = go_up(password).and_then(|()| {
+        let _ = ask(&["connection", "delete", "id", PROFILE]);
         let keep = [
             "connection",
             "modify",
@@ -186,13 +162,11 @@ pub fn join(name: &str, password: &str) -> Result<(), String> {
             "20",
             "connection.autoconnect-retries",
             "0",
-            "connection.auth-retries",
-            "-1",
         ];
-        ask(&keep, None)
+        ask(&keep)
     });
     joined.map(drop).map_err(|reason| {
-        let _ = ask(&["connection", "delete", "id", TRIED], None);
+        let _ = ask(&["connection", "delete", "id", TRIED]);
         match password {
             "" => reason,
             password => reason.replace(password, "…"),
@@ -200,27 +174,67 @@ pub fn join(name: &str, password: &str) -> Result<(), String> {
     })
 }
 
-/// What nmcli says to it. `Err` says what to do.
-fn ask(arguments: &[&str], input: Option<&str>) -> Result<String, String> {
-    let mut nmcli = Command::new("nmcli");
-    if arguments.first() != Some(&"-w") {
-        nmcli.args(["-w", DONE_WITHIN_S]);
+/// Brings up what is tried. NetworkManager would try a wrong password until the time is over: it asks for
+/// another one after each try, and nmcli answers with the same. So it is asked for here, and given once.
+fn go_up(password: &str) -> Result<(), String> {
+    let up = [
+        "-w",
+        JOINED_WITHIN_S,
+        "--ask",
+        "connection",
+        "up",
+        "id",
+        TRIED,
+    ];
+    let mut asked = nmcli(&up)?;
+    let mut input = asked.stdin.take();
+    if let Some(pipe) = &mut input {
+        // What does not read it says why itself.
+        let _ = writeln!(pipe, "{password}");
     }
-    let mut asked = nmcli
+    let mut said = Vec::new();
+    let mut piece = [0; 512];
+    let mut output = asked.stdout.take();
+    // It is open as long as it may be asked again: at the end of its input, nmcli takes the answer of before.
+    while let Some(count) = output.as_mut().and_then(|pipe| pipe.read(&mut piece).ok()) {
+        if count == 0 {
+            break;
+        }
+        said.extend_from_slice(&piece[..count]);
+        let text = String::from_utf8_lossy(&said);
+        if text.matches(ASKS_FOR_PASSWORD).count() > 1 || said.len() > SAID_BYTES_MAX {
+            let _ = asked.kill();
+            let _ = asked.wait();
+            return Err("the password is wrong".to_owned());
+        }
+    }
+    drop(input);
+    ended(asked).map(drop)
+}
+
+/// What nmcli says to it. `Err` says what to do.
+fn ask(arguments: &[&str]) -> Result<String, String> {
+    let within = ["-w", DONE_WITHIN_S];
+    ended(nmcli(&[&within, arguments].concat())?)
+}
+
+/// Starts nmcli.
+fn nmcli(arguments: &[&str]) -> Result<Child, String> {
+    Command::new("nmcli")
         .args(arguments)
         .env("LC_ALL", "C.UTF-8")
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|_| {
             "this box has no NetworkManager (nmcli), which joins Wi-Fi networks; set the network up by what it has"
                 .to_owned()
-        })?;
-    if let (Some(input), Some(mut pipe)) = (input, asked.stdin.take()) {
-        // What does not read it says why itself.
-        let _ = pipe.write_all(input.as_bytes());
-    }
+        })
+}
+
+/// Waits for its end: what it has said.
+fn ended(asked: Child) -> Result<String, String> {
     let answer = asked
         .wait_with_output()
         .map_err(|error| error.to_string())?;
@@ -300,19 +314,6 @@ fn fields(line: &str) -> Vec<String> {
     fields
 }
 
-/// A password as nmcli's file of them has it: what could mean something else, as a number.
-fn escaped(password: &str) -> String {
-    let mut text = String::new();
-    for byte in password.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("\\{byte:03o}"));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,8 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_cannot_be_taken_for_something_else() {
-        assert_eq!(escaped("a\\b c:d"), "a\\134b\\040c\\072d");
+    fn what_cannot_be_a_name_or_a_password_is_refused() {
         assert_eq!(check("Home", ""), Ok(()));
         assert_eq!(check("Home", "12345678"), Ok(()));
         assert_eq!(check("Home", &"a".repeat(64)), Ok(()));

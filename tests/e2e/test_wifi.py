@@ -9,13 +9,14 @@ from test_device import Box
 
 NMCLI = r"""#!/bin/sh
 echo "$*" >>{folder}/asked
+ask() { echo "A password is required to access the wireless network 'x'."; read -r line; }
 case "$*" in
   *"ACTIVE,SSID device wifi list"*) printf 'no:Home\nyes:Caf\\:e\n' ;;
   *"device wifi list"*) printf 'Home:40:WPA2\nCaf\\:e:80:\n:30:WPA2\n' ;;
-  *"connection up"*) cat /dev/stdin >{folder}/secret; {up} ;;
+  *"connection up"*) ask; printf '%s\n' "$line" >{folder}/secret; {up} ;;
 esac
 """
-PASSWORD = "sesame! 42:x"
+PASSWORD = "sesame! 4\\2:x"
 CODE = "SING-ALON-G2X7"
 JSON = {"Content-Type": "application/json"}
 
@@ -88,8 +89,8 @@ def test_a_host_sees_the_networks_and_joins_one(start, tmp_path):
     asked = [line for line in box.nmcli()[before:] if "list" not in line]
     assert [line.split()[1] for line in asked] == ["delete", "add", "up", "delete", "modify"], asked
     assert " ssid Home " in asked[1] + " " and "wpa-psk" in asked[1]
-    assert asked[4].endswith("connection.autoconnect yes connection.autoconnect-priority 20 connection.autoconnect-retries 0 connection.auth-retries -1")
-    assert (tmp_path / "secret").read_text() == "802-11-wireless-security.psk:sesame\\041\\04042\\072x\n"
+    assert asked[4].endswith("connection.autoconnect yes connection.autoconnect-priority 20 connection.autoconnect-retries 0")
+    assert (tmp_path / "secret").read_text() == PASSWORD + "\n"
 
 
 def test_the_password_is_in_no_command_no_log_no_record_and_no_error(start, tmp_path):
@@ -115,6 +116,14 @@ def test_a_network_that_cannot_be_joined_is_forgotten_and_it_is_said_why(start, 
     box.join(network="Café", password="")
     assert box.wait_for("joined")["network"] == "Café"
     assert not any("key-mgmt" in line and "Café" in line for line in box.nmcli()), "it is open"
+
+
+def test_a_password_that_networkmanager_wants_another_one_for_is_wrong(start, tmp_path):
+    # It would ask until the time is over.
+    box = Wireless(start, tmp_path, "ask; exit 0")
+    box.join(network="Home", password="wrong-one")
+    assert box.wait_for("failed")["reason"] == "the password is wrong"
+    assert box.nmcli()[-1] == "connection delete id rigd-wifi-tried"
 
 
 def test_what_can_be_no_network_is_refused(start, tmp_path):

@@ -24,7 +24,7 @@ let ana;
 async function connecting(does) {
   const list = "printf 'Home sweet home:82:WPA2\\nKaraoke Bar:64:WPA2 WPA3\\nStation guests:35:\\n'";
   const present = "printf 'yes:Karaoke Bar\\n'";
-  const cases = `*ACTIVE*) ${present} ;; *list*) ${list} ;; *"connection up"*) cat /dev/stdin >${tools}/secret; ${does} ;;`;
+  const cases = `*ACTIVE*) ${present} ;; *list*) ${list} ;; *"connection up"*) read -r line; echo "$line" >${tools}/secret; ${does} ;;`;
   await writeFile(join(tools, "nmcli"), `#!/bin/sh\necho "$*" >>${tools}/asked\ncase "$*" in ${cases} esac\n`, { mode: 0o755 });
 }
 
@@ -84,7 +84,7 @@ test("a wrong password is told, the right one joins", { skip }, async () => {
   await ana.by("wifi-password").fill("sesame42!");
   await ana.by("wifi-join").tap();
   await says(ana, "The rig is in Karaoke Bar.");
-  assert.equal(await readFile(join(tools, "secret"), "utf8"), "802-11-wireless-security.psk:sesame42\\041\n");
+  assert.equal(await readFile(join(tools, "secret"), "utf8"), "sesame42!\n");
 });
 
 test("the code still makes the first host, who joins another network without it", { skip }, async () => {

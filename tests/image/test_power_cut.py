@@ -25,6 +25,8 @@ SEED = int(os.environ.get("SEED", "20261121"))
 RIGD = os.environ.get("RIGD_BIN", str(vms.ROOT / "target/release/rigd"))
 CODE = "CUTS-CUTS-CUTS"
 LIMITER = {"track_id": "master", "plugin_id": "limiter", "parameter_id": "release_ms"}
+# A slower processor, by which U-Boot's pauses take less of this one.
+SHIFT = 2
 PERIODS = ["first-boot", "update", "trial", "evening"]
 # In sectors: where U-Boot and RAUC keep which slot is next, the slots, the data.
 STATE_AT, SLOTS_AT, DATA_AT = 64, {"A": 270336, "B": 1843200}, 3416064
@@ -74,8 +76,33 @@ def slot(card, name):
         return hashlib.sha256(file.read(length)).hexdigest()
 
 
+def check_data(card, durable, folder):
+    """The data partition's journal can be replayed, the log is whole, and what was durable is there."""
+    # By itself: e2fsck forgets where on a card it is once it has replayed the journal.
+    data = folder / "data.ext4"
+    subprocess.run(["dd", f"if={card}", f"of={data}", "bs=1M", f"skip={DATA_AT // 2048}", "conv=sparse", "status=none"], check=True)
+    checked = subprocess.run(["/sbin/e2fsck", "-fy", data], capture_output=True, text=True)
+    assert checked.returncode in (0, 1), checked.stdout
+    state = folder / "state"
+    state.mkdir()
+    subprocess.run(["/sbin/debugfs", "-R", f"rdump lib/rigd {state}", data], capture_output=True, check=True)
+    database = state / "rigd/rigd.db"
+    if durable is not None or database.exists():
+        verified = subprocess.run([RIGD, "log", "verify", "--state-dir", database.parent], capture_output=True, text=True)
+        empty = durable is None and database.stat().st_size == 0
+        assert empty or verified.returncode == 0, verified.stdout + verified.stderr
+    if durable is not None:
+        with sqlite3.connect(database) as db:
+            [[values]] = db.execute("SELECT parameters FROM plugin_configurations WHERE id = 'limiter'")
+        assert json.loads(values)["release_ms"] >= durable
+    shutil.rmtree(state)
+    data.unlink()
+
+
 @pytest.fixture(scope="module")
 def evening(tmp_path_factory, key, switch_on):
+    if not Path(RIGD).exists():
+        pytest.skip("there is no rigd for this machine: cargo build --release, or RIGD_BIN")
     folder = Path(os.environ.get("RECORDING") or tmp_path_factory.mktemp("evening"))
     folder.mkdir(exist_ok=True)
     evening = Evening(folder)
@@ -85,7 +112,7 @@ def evening(tmp_path_factory, key, switch_on):
     vms.card(evening.before)
     vms.put(evening.before, "rig.txt", f"claim_code={CODE}\n")
     vms.put(evening.before, "ssh-key.pub", key.with_suffix(".pub").read_text())
-    vms.put(evening.before, "rigd.toml", 'preset = "karaoke"\n[audio]\nbackend = "null"\nblock_frames = 1024\n')
+    vms.put(evening.before, "rigd.toml", 'preset = "karaoke"\n[audio]\nbackend = "null"\nblock_frames = 4096\nsample_rate = 8000\n')
     update = bundle(folder, "v2")
     image = folder / "card.img"
     subprocess.run(["cp", "--sparse=always", evening.before, image], check=True)
@@ -121,8 +148,6 @@ def evening(tmp_path_factory, key, switch_on):
 @pytest.mark.parametrize("number", range(CARDS), ids=lambda number: f"{number}-{PERIODS[number % len(PERIODS)]}")
 def test_what_is_left_on_the_card_is_whole(evening, number, tmp_path):
     """The slot that is next is one that was written to its end; the data's journal is replayed and the log verified."""
-    if not Path(RIGD).exists():
-        pytest.skip("there is no rigd for this machine: cargo build --release, or RIGD_BIN")
     card, period, durable = evening.cut(number, tmp_path)
     with open(card, "rb") as file:
         file.seek(STATE_AT * 512)
@@ -139,39 +164,20 @@ def test_what_is_left_on_the_card_is_whole(evening, number, tmp_path):
     boot = subprocess.check_output(["mtype", "-i", f"{card}@@{vms.BOOT_AT}", "::boot.scr"])
     assert boot == subprocess.check_output(["mtype", "-i", f"{evening.before}@@{vms.BOOT_AT}", "::boot.scr"])
 
-    data = f"{card}?offset={DATA_AT * 512}"
-    checked = subprocess.run(["/sbin/e2fsck", "-fy", data], capture_output=True, text=True)
-    assert checked.returncode in (0, 1), checked.stdout
-    state = tmp_path / "state"
-    state.mkdir()
-    subprocess.run(["/sbin/debugfs", "-R", f"rdump lib/rigd {state}", data], capture_output=True, check=True)
-    folder = state / "rigd"
-    if durable is not None or (folder / "rigd.db").exists():
-        verified = subprocess.run([RIGD, "log", "verify", "--state-dir", folder], capture_output=True, text=True)
-        empty = durable is None and (folder / "rigd.db").stat().st_size == 0
-        assert empty or verified.returncode == 0, verified.stdout + verified.stderr
-    if durable is not None:
-        with sqlite3.connect(folder / "rigd.db") as db:
-            [[values]] = db.execute("SELECT parameters FROM plugin_configurations WHERE id = 'limiter'")
-        assert json.loads(values)["release_ms"] >= durable
-    shutil.rmtree(state)
+    check_data(card, durable, tmp_path)
     card.unlink()
 
 
 @pytest.mark.parametrize("number", range(CUTS), ids=lambda number: f"{number}-{PERIODS[number % len(PERIODS)]}")
 def test_it_comes_back_by_itself(evening, number, tmp_path, switch_on):
     card, period, durable = evening.cut(number, tmp_path)
-    box = switch_on(card)
+    box = switch_on(card, shift=SHIFT)
     box.wait_healthy()
     version = box.wait_good()
     print(f"back with {version}")
     assert period in ("update", "trial") or version != "v2"
-    verified = box.run("rigd log verify --state-dir /var/lib/rigd", check=False)
-    assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert box.run("systemctl --failed --no-legend --plain").strip() == ""
-    if durable is not None:
-        host = person(box, evening.token)
-        assert host.plugin("limiter")["parameters"]["release_ms"] >= durable
-        host.close()
+    assert "what has failed" not in box.said()
     box.off()
+    # What it has made of it. Asked from outside: to log in is as much work for an emulated box as to start.
+    check_data(card, durable, tmp_path)
     card.unlink()

@@ -40,6 +40,21 @@ ip addr flush dev $interface
 ip addr add $ip/24 dev $interface
 echo "$ip $router $dns"
 """
+# A question by multicast, as a phone asks for names in .local; what comes back, and who from.
+ASK = r"""
+use IO::Socket::INET; use Socket;
+my ($from, $name, $type) = @ARGV;
+my $socket = IO::Socket::INET->new(Proto => "udp", LocalAddr => $from) or die "no socket: $!";
+my $question = pack("n6", 7, 0, 1, 0, 0, 0) . join("", map { pack("C/a*", $_) } split /[.]/, $name) . pack("xnn", $type, 1);
+for (1 .. 10) {
+  send($socket, $question, 0, pack_sockaddr_in(5353, inet_aton("224.0.0.251"))) or die "not sent: $!";
+  vec(my $ready = "", fileno($socket), 1) = 1;
+  next unless select($ready, undef, undef, 3);
+  my $who = recv($socket, my $answer, 9000, 0);
+  print inet_ntoa((unpack_sockaddr_in($who))[1]), " ", unpack("H*", $answer), "\n";
+  exit;
+}
+"""
 
 
 def script(box, text, name="/run/test.sh", **more):
@@ -146,6 +161,24 @@ def test_a_phone_joins_it_and_is_led_to_the_page(box):
     assert phone_http(box, "example.org", "/api/state")[0] == 421
     status, _, seen = phone_http(box, "10.42.0.1", "/api/device/wifi")
     assert status == 200 and HOME in [network["name"] for network in json.loads(seen)["networks"]], seen
+
+
+def test_a_phone_finds_it_by_its_name_and_its_service(box):
+    address = phone_joins(box, *own_network(box))[0]
+    box.run("ip netns exec phone ip route replace 224.0.0.0/4 dev wlan1")
+    write(box, "/run/ask.pl", ASK)
+
+    def asked(name, type):
+        """The answers' number, and all of it."""
+        who, answer = box.run(f"ip netns exec phone perl /run/ask.pl {address} {name} {type}").split()
+        assert who == "10.42.0.1"
+        return bytes.fromhex(answer)[6:8], bytes.fromhex(answer)
+
+    A, PTR = 1, 12
+    count, answer = asked("rig.local", A)
+    assert count != bytes(2) and b"\x00\x04\x0a\x2a\x00\x01" in answer, answer
+    count, answer = asked("_rigd._tcp.local", PTR)
+    assert count != bytes(2) and b"\x03rig" in answer, answer
 
 
 def join(box, password):

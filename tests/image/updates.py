@@ -3,7 +3,9 @@
 import json
 import shutil
 import subprocess
+import tempfile
 import urllib.request
+from pathlib import Path
 
 import vm as vms
 from rig import Client
@@ -16,8 +18,8 @@ def bundle(folder, version, rigd=None):
     """A bundle of the root that was built, under another version, and with another rigd if one is given."""
     path = folder / f"{version}.raucb"
     # Beside the root, since it is a copy by links.
-    root = vms.OUT / "root.changed"
-    shutil.rmtree(root, ignore_errors=True)
+    beside = Path(tempfile.mkdtemp(dir=vms.OUT, prefix="changed-"))
+    root = beside / "root"
     subprocess.run(["cp", "-al", ROOT, root], check=True)
     changed = {"usr/lib/rig/version": version + "\n"}
     if rigd:
@@ -29,7 +31,7 @@ def bundle(folder, version, rigd=None):
     slot = folder / "slot.ext4"
     subprocess.run([MAKE / "slot", root, slot], check=True)
     subprocess.run([MAKE / "bundle", slot, version, path], check=True)
-    shutil.rmtree(root)
+    shutil.rmtree(beside)
     slot.unlink()
     return path
 

@@ -50,15 +50,15 @@ def get(image, name):
 class Vm:
     """A box that is switched on. `off` pulls the plug, `on` puts it back."""
 
-    def __init__(self, image, *, key=None, wav=None, writes=None, memory="1G"):
+    def __init__(self, image, *, key=None, wav=None, writes=None, shift=0):
         self.image, self.key = Path(image), key
         self.ssh_options = []
         self.console = self.image.with_suffix(".console")
         self.ports = {inside: free_port() for inside in (8000, 80, 22, NOTHING)}
-        self.on(wav=wav, writes=writes, memory=memory)
+        self.on(wav=wav, writes=writes, shift=shift)
 
-    def on(self, *, wav=None, writes=None, memory="1G"):
-        """Switches it on."""
+    def on(self, *, wav=None, writes=None, shift=0):
+        """Switches it on. An instruction takes it 2 to the power of `shift` ns."""
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{out}-:{into}" for into, out in self.ports.items())
         drive = f"driver=raw,node-name=card,file.driver=file,file.filename={self.image},file.cache.direct=off"
         blocks = ["-blockdev", drive]
@@ -73,9 +73,9 @@ class Vm:
         self.seen = self.console.stat().st_size if self.console.exists() else 0
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-smp", "1", "-m", memory,
+            ["setpriv", "--pdeathsig", "KILL", "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-smp", "1", "-m", "1G",
              # Its clock goes by instructions: on a busy machine it is slow, and never late.
-             "-icount", "shift=0,sleep=on", "-display", "none", "-monitor", "none", "-bios", UBOOT,
+             "-icount", f"shift={shift},sleep=on", "-display", "none", "-monitor", "none", "-bios", UBOOT,
              "-chardev", f"file,id=c,path={self.console},append=on", "-serial", "chardev:c",
              *blocks, "-device", f"virtio-blk-pci,drive={node},romfile=",
              "-netdev", f"user,id=n{forwards}", "-device", "virtio-net-pci,netdev=n,romfile=",
