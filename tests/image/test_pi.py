@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import vm as vms
@@ -57,6 +58,23 @@ def test_the_firmware_finds_what_it_wants():
     assert b"U-Boot 20" in uboot and b"boot.scr" in uboot
     assert on_boot("bcm2712-rpi-5-b.dtb")[:4] == b"\xd0\x0d\xfe\xed"
     assert len(on_boot("rig-status.txt")) == 4096
+
+
+def test_a_pi_5_of_the_later_stepping_gets_the_tree_that_the_kernel_has_for_it(tmp_path):
+    """The firmware lays that overlay over the tree of the first stepping, on boards that need it."""
+    for name in ("bcm2712-rpi-5-b.dtb", "overlays/bcm2712d0.dtbo"):
+        (tmp_path / Path(name).name).write_bytes(on_boot(name))
+    laid_over = ["fdtoverlay", "-i", tmp_path / "bcm2712-rpi-5-b.dtb", "-o", tmp_path / "laid-over.dtb", tmp_path / "bcm2712d0.dtbo"]
+    subprocess.run(laid_over, check=True)
+    [kernels] = (vms.OUT / "root/usr/lib/modules").glob("*/dtb/broadcom/bcm2712-d-rpi-5-b.dtb")
+
+    def tree(path):
+        """What it says, but for the pins' names, which nothing goes by."""
+        lines = subprocess.check_output(["dtc", "-q", "-I", "dtb", "-O", "dts", path], text=True).splitlines()
+        return [line for line in lines if "gpio-line-names" not in line]
+
+    assert tree(tmp_path / "laid-over.dtb") == tree(kernels)
+    assert tree(tmp_path / "bcm2712-rpi-5-b.dtb") != tree(kernels)
 
 
 def test_the_boot_script_takes_a_slot_and_hands_over_the_pis_own_device_tree():
