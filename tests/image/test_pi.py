@@ -7,14 +7,31 @@ from pathlib import Path
 
 import pytest
 import vm as vms
+from device_tree import Drivers, Tree, module
 
 IMAGE = vms.OUT / "rig-pi.img"
+# What may hold the card or the stick that the box starts from, by kind or by its place on the bus.
+STARTS_FROM = {"brcm,bcm2711-emmc2", "brcm,bcm2712-sdhci", "snps,dwc3"}
+STARTS_FROM_PCI = "/usb@0,0"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def image():
     if not IMAGE.exists():
         pytest.skip("there is no image for the Pi: image/build pi")
+
+
+@pytest.fixture(scope="module")
+def drivers():
+    [modules] = (vms.OUT / "root/usr/lib/modules").iterdir()
+    return Drivers(modules)
+
+
+def boards():
+    """The device trees that the card has."""
+    listing = subprocess.check_output(["mdir", "-b", "-i", f"{IMAGE}@@{vms.BOOT_AT}", "::"], text=True)
+    names = [line.removeprefix("::/") for line in listing.split() if line.endswith(".dtb")]
+    return {name: Tree(on_boot(name)) for name in names}
 
 
 def sectors():
@@ -83,6 +100,35 @@ def test_the_boot_script_takes_a_slot_and_hands_over_the_pis_own_device_tree():
     assert in_root("cat /boot/cmdline.txt").split()[:2] == ["ro", "rootwait"]
     kernel = subprocess.run(["/sbin/debugfs", "-R", "stat /boot/vmlinuz", f"{IMAGE}?offset={sectors()[1][1][0] * 512}"], capture_output=True, text=True).stdout
     assert int(re.search(r"Size: (\d+)", kernel)[1]) < 0x0C000000 - 0x08000000, "it ends before the initramfs begins"
+
+
+def test_the_initramfs_has_every_driver_on_the_way_to_the_card(drivers):
+    """A driver is not tried before its device's clocks, regulators, pins… have theirs: one that is missing there, and
+    the root is waited for in vain."""
+    listing = subprocess.check_output(["lsinitramfs", vms.OUT / "root/boot/initrd.img"], text=True).splitlines()
+    there = {module(line) for line in listing if ".ko" in line}
+    assert drivers.missing(["ext4", "usb_storage", "uas", "sd_mod"], there) == set()
+    for name, tree in boards().items():
+        starts = [
+            node
+            for node in filter(tree.is_used, tree.nodes())
+            if node.endswith(STARTS_FROM_PCI) or STARTS_FROM & set(tree.words(node, "compatible"))
+        ]
+        assert starts, name
+        for start in starts:
+            for node in tree.needs(start):
+                driven = set().union(*map(drivers.of, tree.words(node, "compatible")))
+                assert drivers.missing(driven, there) == set(), f"{name}: {start} needs {node}"
+
+
+def test_no_driver_of_a_pi_or_of_usb_sound_lacks_a_part_that_was_left_out(drivers):
+    names = {name for name, file in drivers.files.items() if "sound/usb" in str(file)}
+    assert "snd_usb_audio" in names
+    for tree in boards().values():
+        for node in filter(tree.is_used, tree.nodes()):
+            names |= set().union(*map(drivers.of, tree.words(node, "compatible")))
+    assert {"vc4", "macb", "genet", "sdhci_iproc", "bcm2711_thermal"} <= names
+    assert drivers.missing(names | {"brcmfmac", "brcmfmac_wcc"}, drivers.files.keys()) == set()
 
 
 def test_the_root_mounts_what_the_card_has_and_starts_what_it_must():
