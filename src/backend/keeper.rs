@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rigd_rt::Engine;
 use tokio::sync::watch;
 
+use super::lookout::Lookout;
 use super::{Backend, Deck, Format, Reopen, Session, Wanted, Work};
 use crate::config::Config;
 use crate::rig::state::MicFeed;
@@ -62,6 +63,7 @@ pub struct Keeper {
     /// `None` while there is none.
     session: Option<Box<dyn Session>>,
     reopen: Option<Reopen>,
+    lookout: Option<Lookout>,
     wanted: watch::Receiver<Wanted>,
     news: SyncSender<News>,
     changes: Receiver<Change>,
@@ -83,10 +85,11 @@ fn pause(attempt: u32) -> Duration {
 }
 
 impl Keeper {
-    /// Of a backend that runs, until nobody can want a change any more. The engine has a delay memory of
-    /// `pool_samples`. `vital` is told when sound is due.
+    /// Of a backend that runs, and its lookout, until nobody can want a change any more. The engine has a
+    /// delay memory of `pool_samples`. `vital` is told when sound is due.
     pub fn new(
         session: Box<dyn Session>,
+        lookout: Option<Lookout>,
         pool_samples: usize,
         wanted: watch::Receiver<Wanted>,
         news: SyncSender<News>,
@@ -96,6 +99,7 @@ impl Keeper {
         vital.expect_sound(!session.is_paced_elsewhere());
         Keeper {
             reopen: session.reopen(),
+            lookout,
             format: session.format(),
             session: Some(session),
             wanted,
@@ -118,7 +122,10 @@ impl Keeper {
                 continue;
             }
             match self.session.as_mut() {
-                Some(session) if session.is_running() => self.look(),
+                Some(session) if session.is_running() => {
+                    self.look();
+                    self.look_out();
+                }
                 Some(_) if self.reopen.is_some() => self.replace(),
                 _ => self.tell(Some(
                     "the audio thread has ended: start rigd anew".to_owned(),
@@ -187,6 +194,17 @@ impl Keeper {
         }
     }
 
+    /// Takes what is better than what runs, if it is there.
+    fn look_out(&mut self) {
+        let lookout = self.lookout.as_mut();
+        let Some(better) = lookout.and_then(|lookout| lookout.better(Instant::now())) else {
+            return;
+        };
+        self.reopen = Some(better);
+        self.end_session();
+        self.keep_trying();
+    }
+
     fn tell(&mut self, trouble: Option<String>) {
         if trouble == self.told {
             return;
@@ -250,7 +268,8 @@ impl Keeper {
     /// Opens the backend and starts it with a new engine.
     fn begin(&mut self) -> Result<Box<dyn Session>, String> {
         let reopen = self.reopen.as_ref().ok_or("nothing opens it")?;
-        let backend: Box<dyn Backend> = reopen().map_err(|failure| failure.message)?;
+        let mut backend: Box<dyn Backend> = reopen().map_err(|failure| failure.message)?;
+        self.lookout = backend.lookout();
         let (format, mic_feed) = (backend.format(), backend.mic_feed());
         let rate_hz = format.sample_rate_hz;
         let (ends, engine_ends) = rings();

@@ -4,12 +4,14 @@
 //! `null` is a clocked thread with no device; `file` runs as fast as it can, for `rigd render`;
 //! `jack` is a client of a JACK server, `alsa` has a card to itself. All fit the same two traits: open the device and say its
 //! [`Format`], then take the [`Deck`] onto its thread, then give it back. [`keeper`] looks after the
-//! one that runs, and opens it again when its device or server has gone away.
+//! one that runs, and opens it again when its device or server has gone away; [`lookout`] knows of what
+//! would be better than it.
 
 pub mod alsa;
 pub mod file;
 pub mod jack;
 pub mod keeper;
+pub mod lookout;
 pub mod null;
 pub mod probe;
 pub mod realtime;
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use rigd_rt::{Engine, Outbox, Report};
 
+use self::lookout::Lookout;
 use self::probe::Probe;
 use crate::cli::Failure;
 use crate::config::{BackendChoice, Config};
@@ -53,6 +56,10 @@ pub trait Backend: Send {
     /// How microphones find their channels here.
     fn mic_feed(&self) -> MicFeed {
         MicFeed::InOrderLooped
+    }
+    /// Who looks for a better one, where the settings leave the choice to rigd and there may be one later.
+    fn lookout(&mut self) -> Option<Lookout> {
+        None
     }
     /// Starts calling [`Deck::process`].
     fn start(self: Box<Self>, deck: Deck) -> io::Result<Box<dyn Session>>;
@@ -147,7 +154,7 @@ pub fn open(config: &Config) -> Result<Box<dyn Backend>, Failure> {
     Ok(Box::new(null::Null::open(config)?))
 }
 
-/// A JACK server, else a card, else null.
+/// A JACK server, else a card, else null until there is a card.
 fn open_first(config: &Config) -> Result<Box<dyn Backend>, Failure> {
     let no_jack = match jack::Jack::open(config) {
         Ok(jack) => {
@@ -159,11 +166,13 @@ fn open_first(config: &Config) -> Result<Box<dyn Backend>, Failure> {
     match alsa::Alsa::open(config) {
         Ok(alsa) => {
             log::info!("backend alsa: {} is there. {no_jack}", alsa.name());
-            Ok(Box::new(alsa))
+            let lookout = (!alsa.records()).then(|| Lookout::new(config, true));
+            Ok(Box::new(alsa.outdone_by(lookout)))
         }
         Err(no_card) => {
             log::info!("backend null, which is silent. {no_jack} {no_card}");
-            Ok(Box::new(null::Null::open(config)?))
+            let lookout = Lookout::new(config, false);
+            Ok(Box::new(null::Null::open(config)?.outdone_by(lookout)))
         }
     }
 }

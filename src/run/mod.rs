@@ -79,7 +79,8 @@ pub fn serve(
         config = read_again()?;
     }
     let listeners = bind(&config.listen)?;
-    let backend = backend::open(&config)?;
+    let mut backend = backend::open(&config)?;
+    let lookout = backend.lookout();
     let (format, mic_feed) = (backend.format(), backend.mic_feed());
     let (control_ends, engine_ends) = rings();
     let pool = pool(&config);
@@ -175,6 +176,7 @@ pub fn serve(
     let (change_backend, backend_changes) = mpsc::channel();
     let keeper = Keeper::new(
         session,
+        lookout,
         pool_samples,
         wanted,
         news,

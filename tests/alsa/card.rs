@@ -271,6 +271,41 @@ fn a_card_that_is_unplugged_is_found_again_by_its_name_and_the_rig_is_as_it_was(
 }
 
 #[test]
+fn a_box_that_was_switched_on_without_a_card_takes_the_one_that_is_plugged_in_later() {
+    let Some((_turn, clock)) = cards_here() else {
+        return;
+    };
+    drop(clock);
+    let others = [("snd_aloop", "snd_aloop.0"), ("snd_dummy", "snd_dummy.1")];
+    let plug_others = |is_in| {
+        others
+            .iter()
+            .for_each(|(driver, card)| plug(driver, card, is_in))
+    };
+    plug_others(false);
+    plug("snd_dummy", "snd_dummy.0", false);
+    let mut config = Config::default();
+    config.audio.delay_pool_mb = 2;
+    let backend = rigd::backend::open(&config).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(backend.format().backend, "null");
+    let mut rig = Rig::of(backend, &config);
+    rig.run_for(u64::from(RATE) / 4);
+    rig.say(json!({"type": "track.update", "data": {"track_id": "mic1", "volume": 0.5}}));
+    plug("snd_dummy", "snd_dummy.0", true);
+    rig.run_until("the card", |rig| rig.format.backend == "alsa");
+    let at = rig.desk.telemetry().frame();
+    rig.run_until("its sound", |rig| {
+        rig.desk.telemetry().frame() > at + u64::from(RATE) / 4
+    });
+    assert_eq!((rig.gone, &rig.trouble), (1, &None));
+    // It records too: nothing outdoes it.
+    plug_others(true);
+    rig.run_for(2 * u64::from(RATE));
+    assert_eq!(rig.gone, 1);
+    rig.end();
+}
+
+#[test]
 fn it_sleeps_and_wakes_with_the_box() {
     let Some((_turn, _clock)) = cards_here() else {
         return;

@@ -62,9 +62,15 @@ pub struct Rig {
 
 impl Rig {
     pub fn start(config: &Config) -> Rig {
-        let backend = Box::new(Alsa::open(config).unwrap_or_else(|failure| panic!("{failure}")));
+        let alsa = Alsa::open(config).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(alsa.mic_feed(), MicFeed::Device);
+        Rig::of(Box::new(alsa), config)
+    }
+
+    /// Of a backend that is open.
+    pub fn of(mut backend: Box<dyn Backend>, config: &Config) -> Rig {
+        let lookout = backend.lookout();
         let (format, mic_feed) = (backend.format(), backend.mic_feed());
-        assert_eq!(mic_feed, MicFeed::Device);
         let pool = run::pool(config);
         let pool_samples = pool.len();
         let tracks = config.tracks.iter().map(Track::from_settings).collect();
@@ -92,6 +98,7 @@ impl Rig {
         let session = backend.start(deck).unwrap();
         let keeper = Keeper::new(
             session,
+            lookout,
             pool_samples,
             wanted,
             news_in,

@@ -31,6 +31,7 @@ use std::thread::{Builder, JoinHandle};
 
 use alsa::Direction;
 
+use super::lookout::Lookout;
 use super::{Backend, Deck, Format, Reopen, Session, realtime};
 use crate::cli::Failure;
 use crate::config::{Config, DEVICE_CHANNELS_MAX};
@@ -50,6 +51,7 @@ pub struct Alsa {
     format: Format,
     names: Names,
     config: Config,
+    lookout: Option<Lookout>,
 }
 
 impl Alsa {
@@ -73,6 +75,17 @@ impl Alsa {
     /// Of what it plays to.
     pub fn name(&self) -> &str {
         &self.names.playback
+    }
+
+    /// Whether it has microphones.
+    pub fn records(&self) -> bool {
+        self.capture.is_some()
+    }
+
+    /// It is only for as long as there is nothing better.
+    pub fn outdone_by(mut self, lookout: Option<Lookout>) -> Alsa {
+        self.lookout = lookout;
+        self
     }
 
     fn open_named(config: &Config, mut names: Names) -> Result<Alsa, Failure> {
@@ -141,6 +154,7 @@ impl Alsa {
             format,
             names,
             config: config.clone(),
+            lookout: None,
         })
     }
 }
@@ -154,6 +168,10 @@ impl Backend for Alsa {
         MicFeed::Device
     }
 
+    fn lookout(&mut self) -> Option<Lookout> {
+        self.lookout.take()
+    }
+
     fn start(self: Box<Self>, mut deck: Deck) -> io::Result<Box<dyn Session>> {
         let Alsa {
             capture,
@@ -165,6 +183,7 @@ impl Backend for Alsa {
             format,
             names,
             config,
+            lookout: _,
         } = *self;
         deck.fade_in();
         log::info!(
