@@ -5,10 +5,10 @@ import json
 import re
 import urllib.request
 
-import numpy as np
 import pytest
 import vm as vms
 from rig import Client
+from sound import is_heard
 from updates import claim, device
 
 CODE = "SING-ALON-G2X7"
@@ -80,19 +80,7 @@ def test_the_card_was_chosen_and_plays_though_its_kind_comes_up_mute(box, host):
     status = host.ask("status.get")["data"]
     assert status["backend"] == "alsa", status
     host.ask("rig.tone", {"freq_hz": 1000, "level_db": -12, "seconds": 20})
-    box.tone_from = box.wav.stat().st_size
-
-    def heard():
-        samples = np.frombuffer(box.wav.read_bytes()[44:], "<i2")
-        samples = samples[: len(samples) // 2 * 2].reshape(-1, 2)[:, 0] / 32768
-        for start in range(0, len(samples) - 48000, 24000):
-            second = samples[start : start + 48000]
-            spectrum = np.abs(np.fft.rfft(second * np.hanning(48000)))
-            if spectrum[1:].max() > 100 and abs(int(spectrum[1:].argmax()) + 1 - 1000) <= 2:
-                return True
-        return False
-
-    box.wait(heard, 240)
+    box.wait(lambda: is_heard(box.wav, 1000), 240)
 
 
 def test_the_root_is_read_only_and_the_data_partition_has_grown(box):

@@ -1,5 +1,6 @@
 """The device image in an emulator: a card that is a file, a serial line that is a log, forwarded ports."""
 
+import json
 import re
 import shutil
 import signal
@@ -50,15 +51,16 @@ def get(image, name):
 class Vm:
     """A box that is switched on. `off` pulls the plug, `on` puts it back."""
 
-    def __init__(self, image, *, key=None, wav=None, writes=None, shift=0):
+    def __init__(self, image, *, key=None, **more):
         self.image, self.key = Path(image), key
         self.ssh_options = []
         self.console = self.image.with_suffix(".console")
         self.ports = {inside: free_port() for inside in (8000, 80, 22, NOTHING)}
-        self.on(wav=wav, writes=writes, shift=shift)
+        self.on(**more)
 
-    def on(self, *, wav=None, writes=None, shift=0):
-        """Switches it on. An instruction takes it 2 to the power of `shift` ns."""
+    def on(self, *, wav=None, usb=False, writes=None, shift=0):
+        """Switches it on. `wav` has what its sound card plays, or one that is plugged in with `usb`. An
+        instruction takes it 2 to the power of `shift` ns."""
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{out}-:{into}" for into, out in self.ports.items())
         drive = f"driver=raw,node-name=card,file.driver=file,file.filename={self.image},file.cache.direct=off"
         blocks = ["-blockdev", drive]
@@ -69,13 +71,16 @@ class Vm:
             node = "logged"
         sound = []
         if wav:
-            sound = ["-audiodev", f"wav,id=a,path={wav},out.frequency=48000", "-device", "intel-hda", "-device", "hda-output,audiodev=a"]
+            sound = ["-audiodev", f"wav,id=a,path={wav},out.frequency=48000"]
+            sound += ["-device", "qemu-xhci"] if usb else ["-device", "intel-hda", "-device", "hda-output,audiodev=a"]
+        self.monitor = self.image.with_suffix(".qmp")
         self.seen = self.console.stat().st_size if self.console.exists() else 0
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-smp", "1", "-m", "1G",
              # Its clock goes by instructions: on a busy machine it is slow, and never late.
              "-icount", f"shift={shift},sleep=on", "-display", "none", "-monitor", "none", "-bios", UBOOT,
+             "-qmp", f"unix:{self.monitor},server=on,wait=off",
              "-chardev", f"file,id=c,path={self.console},append=on", "-serial", "chardev:c",
              *blocks, "-device", f"virtio-blk-pci,drive={node},romfile=",
              "-netdev", f"user,id=n{forwards}", "-device", "virtio-net-pci,netdev=n,romfile=",
@@ -93,6 +98,26 @@ class Vm:
             except OSError:
                 pass
             time.sleep(1)
+
+    def plug_in(self, kind, **properties):
+        """Plugs a device in, which is known by its kind."""
+        self._tell("device_add", {"driver": kind, "id": kind, **properties})
+
+    def pull_out(self, kind):
+        self._tell("device_del", {"id": kind})
+
+    def _tell(self, command, arguments):
+        """Tells the emulator."""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(60)
+            monitor.connect(str(self.monitor))
+            lines = monitor.makefile("rw")
+            for order in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+                lines.write(json.dumps(order) + "\n")
+                lines.flush()
+                # Besides answers there are events, and a greeting.
+                answer = next(said for said in map(json.loads, lines) if "return" in said or "error" in said)
+                assert "return" in answer, answer
 
     def said(self):
         """What came on the console since it was switched on."""
