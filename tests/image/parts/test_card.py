@@ -48,6 +48,8 @@ def test_the_boot_partition_has_what_firmware_and_owner_want(stub):
     assert {"config.txt", "u-boot.bin", "boot.scr", "start4.elf", "fixup4.dat", "LICENCE.firmware"} <= names
     assert {"bcm2711-rpi-4-b.dtb", "bcm2712-rpi-5-b.dtb"} <= names
     assert {"rig.txt", "rigd.toml", "rig-status.txt"} <= names
+    overlay = subprocess.check_output(["mtype", "-i", f"{image}@@{at}", "::overlays/bcm2712d0.dtbo"])
+    assert overlay[:4] == b"\xd0\x0d\xfe\xed", "for the later Pi 5, under the name that the firmware knows"
     config = subprocess.check_output(["mtype", "-i", f"{image}@@{at}", "::config.txt"], text=True)
     assert re.search(r"^kernel=u-boot\.bin$", config, re.M) and all(len(line) < 98 for line in config.splitlines())
     status = subprocess.check_output(["mtype", "-i", f"{image}@@{at}", "::rig-status.txt"])
