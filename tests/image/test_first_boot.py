@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 import vm as vms
 from rig import Client
-from sound import is_heard
+from tone import is_heard
 from updates import claim, device
 
 CODE = "SING-ALON-G2X7"

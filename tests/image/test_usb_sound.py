@@ -3,7 +3,7 @@ One boot serves all tests here; they follow each other."""
 
 import pytest
 import vm as vms
-from sound import is_heard
+from tone import is_heard
 from updates import claim, person
 
 CODE = "PLUG-ITIN-LATE"
