@@ -52,8 +52,10 @@ impl Lookout {
             self.retry_at = None;
             self.pause = RETRY_MIN;
         }
-        let names = names::meant(&self.config.alsa, &self.cards)?;
-        if !outdoes(&names, self.has_card) || self.retry_at.is_some_and(|at| now < at) {
+        let mut names = names::meant(&self.config.alsa, &self.cards).into_iter();
+        if !names.any(|names| outdoes(&names, self.has_card))
+            || self.retry_at.is_some_and(|at| now < at)
+        {
             return None;
         }
         let opened = mixer::apply(&self.config.mixer, &self.config.alsa)

@@ -113,16 +113,14 @@ pub fn offer(pcm: &str, direction: Direction) -> Result<Offer, Error> {
     })
 }
 
-/// The device that `auto` takes: of the first card with one that plays and records, else of the first
-/// that plays at all.
-pub fn first(cards: &[Card]) -> Option<(&Card, &Device)> {
-    let devices = || {
-        let of = |card| devices_of(card);
-        cards.iter().flat_map(of)
-    };
-    devices()
-        .find(|(_, device)| device.plays && device.records)
-        .or_else(|| devices().find(|(_, device)| device.plays))
+/// The devices that `auto` takes, the best first: those that play and record, then those that only play,
+/// each in the order of their cards.
+pub fn best_first(cards: &[Card]) -> Vec<(&Card, &Device)> {
+    let of = |card| devices_of(card);
+    let mut devices: Vec<_> = cards.iter().flat_map(of).collect();
+    devices.retain(|(_, device)| device.plays);
+    devices.sort_by_key(|(_, device)| !device.records);
+    devices
 }
 
 fn devices_of(card: &Card) -> impl Iterator<Item = (&Card, &Device)> {
@@ -185,10 +183,13 @@ mod tests {
             card("HDMI", vec![device(3, true, false)]),
             card("M2", vec![device(0, true, true)]),
         ];
-        let name = |cards| first(cards).map(|(card, device)| card.pcm(device));
-        assert_eq!(name(&cards), Some("hw:CARD=M2,DEV=0".to_owned()));
-        assert_eq!(name(&cards[..2]), Some("hw:CARD=HDMI,DEV=3".to_owned()));
-        assert_eq!(name(&cards[..1]), None);
+        let names = |cards| -> Vec<String> {
+            let best = best_first(cards).into_iter();
+            best.map(|(card, device)| card.pcm(device)).collect()
+        };
+        assert_eq!(names(&cards), ["hw:CARD=M2,DEV=0", "hw:CARD=HDMI,DEV=3"]);
+        assert_eq!(names(&cards[..2]), ["hw:CARD=HDMI,DEV=3"]);
+        assert!(names(&cards[..1]).is_empty());
         assert_eq!(
             list(&cards[1..]),
             "hw:CARD=HDMI,DEV=3 (hdmi, Audio: plays), \

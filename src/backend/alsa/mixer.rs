@@ -134,7 +134,7 @@ pub fn apply(mixer: &config::Mixer, alsa: &config::Alsa) -> Result<(), Failure> 
     })?;
     let card = match mixer.card.as_str() {
         "" => names::meant(alsa, &cards::cards())
-            .as_ref()
+            .first()
             .and_then(|names| card_of(&names.playback).map(str::to_owned))
             .ok_or_else(|| {
                 Failure::failed(

@@ -63,13 +63,23 @@ impl Alsa {
                  or start rigd with --backend null."
             ))
         })?;
-        let names = names::meant(&config.alsa, &cards::cards()).ok_or_else(|| {
-            Failure::failed(
-                "There is no sound card that plays: plug one in (`aplay -l` lists them), or start rigd \
-                 with --backend null.",
-            )
-        })?;
-        Alsa::open_named(config, names)
+        let mut none = Failure::failed(
+            "There is no sound card that plays: plug one in (`aplay -l` lists them), or start rigd with \
+             --backend null.",
+        );
+        // Where it is left to rigd, one that cannot be opened does not keep the next from being tried: a
+        // screen's sound, say, that takes a format of its own. What the best one's fault is, is told.
+        for (tried, names) in names::meant(&config.alsa, &cards::cards())
+            .into_iter()
+            .enumerate()
+        {
+            match Alsa::open_named(config, names) {
+                Ok(alsa) => return Ok(alsa),
+                Err(failure) if tried == 0 => none = failure,
+                Err(failure) => log::debug!("{failure}"),
+            }
+        }
+        Err(none)
     }
 
     /// Of what it plays to.

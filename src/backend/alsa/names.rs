@@ -1,6 +1,6 @@
 //! Which PCMs the settings mean: a pure function of the settings and the cards that are there.
 
-use super::cards::{Card, Device, first};
+use super::cards::{Card, Device, best_first};
 use crate::config;
 
 /// The setting that says that there are no microphones.
@@ -17,42 +17,45 @@ pub struct Names {
     pub playback: String,
 }
 
-/// What is meant, or `None` where the settings leave it to rigd and no card plays.
-pub fn meant(settings: &config::Alsa, cards: &[Card]) -> Option<Names> {
-    let (mut capture, mut needs_capture, playback);
-    if settings.device.is_empty() && settings.playback.is_empty() {
-        let (card, device) = first(cards)?;
-        playback = card.pcm(device);
-        capture = device.records.then(|| playback.clone());
-        needs_capture = true;
+/// What is meant. Where the settings leave it to rigd, every device that plays, the best first; none where
+/// none does.
+pub fn meant(settings: &config::Alsa, cards: &[Card]) -> Vec<Names> {
+    let sides: Vec<_> = if settings.device.is_empty() && settings.playback.is_empty() {
+        let both = |(card, device): (&Card, &Device)| {
+            let name = card.pcm(device);
+            (device.records.then(|| name.clone()), true, name)
+        };
+        best_first(cards).into_iter().map(both).collect()
     } else {
         let device = if settings.playback.is_empty() {
             &settings.device
         } else {
             &settings.playback
         };
-        playback = pcm(device, cards, |device| device.plays).unwrap_or_else(|| hw(device));
-        capture = match settings.device.as_str() {
+        let playback = pcm(device, cards, |device| device.plays).unwrap_or_else(|| hw(device));
+        let capture = match settings.device.as_str() {
             "" => None,
             device => pcm(device, cards, |device| device.records),
         };
         // A card that only plays is as good.
-        needs_capture = false;
-    }
-    match settings.capture.as_str() {
-        "" => {}
-        NONE => capture = None,
-        device => {
-            let name = pcm(device, cards, |device| device.records);
-            capture = Some(name.unwrap_or_else(|| hw(device)));
-            needs_capture = true;
+        vec![(capture, false, playback)]
+    };
+    let named = |(capture, needs_capture, playback)| {
+        let (capture, needs_capture) = match settings.capture.as_str() {
+            "" => (capture, needs_capture),
+            NONE => (None, needs_capture),
+            device => {
+                let name = pcm(device, cards, |device| device.records);
+                (Some(name.unwrap_or_else(|| hw(device))), true)
+            }
+        };
+        Names {
+            capture,
+            needs_capture,
+            playback,
         }
-    }
-    Some(Names {
-        capture,
-        needs_capture,
-        playback,
-    })
+    };
+    sides.into_iter().map(named).collect()
 }
 
 /// A card's id stands for its first device that is of use, if it has one; a number becomes the id of the
@@ -117,7 +120,8 @@ mod tests {
             playback: playback.to_owned(),
             ..config::Alsa::default()
         };
-        meant(&settings, &cards).map(|names| (names.capture, names.playback))
+        let mut names = meant(&settings, &cards).into_iter();
+        names.next().map(|names| (names.capture, names.playback))
     }
 
     #[test]
@@ -139,6 +143,6 @@ mod tests {
         assert_eq!(names("M2", "", "HDMI"), two(m2, hdmi));
         assert_eq!(names("", "none", ""), Some((None, m2.to_owned())));
         assert_eq!(names("", "", "HDMI"), Some((None, hdmi.to_owned())));
-        assert_eq!(meant(&config::Alsa::default(), &[]), None);
+        assert_eq!(meant(&config::Alsa::default(), &[]), []);
     }
 }
