@@ -1,14 +1,14 @@
 //! What `auto` would rather have than what it has: a card that was plugged in, or that the kernel found,
-//! after rigd began. It only ever gets better: from no card to one, from one that only plays to one that
-//! records too. Backend's thread.
+//! after rigd began. It only ever gets better: from no card to one, from a board's own that only plays to one
+//! that was plugged in, from one that only plays to one that records too, which stays. Backend's thread.
 
 use std::time::{Duration, Instant};
 
 use super::Reopen;
 use super::alsa::cards::{self, Card};
-use super::alsa::names::{self, Names};
+use super::alsa::names::{self, Rank};
 use super::alsa::{Alsa, library, mixer};
-use crate::config::Config;
+use crate::config::{BackendChoice, Config};
 
 /// How often it is looked which cards there are.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// See the module.
 pub struct Lookout {
     config: Config,
-    has_card: bool,
+    has: Option<Rank>,
     cards: Vec<Card>,
     look_at: Option<Instant>,
     retry_at: Option<Instant>,
@@ -28,16 +28,19 @@ pub struct Lookout {
 }
 
 impl Lookout {
-    /// `has_card`: what runs plays to a card, and only wants microphones.
-    pub fn new(config: &Config, has_card: bool) -> Lookout {
-        Lookout {
+    /// Of what runs, which has the rank of its card; `None` where there can be nothing better, or the
+    /// settings say what runs.
+    pub fn where_it_is_due(config: &Config, has: Option<Rank>) -> Option<Lookout> {
+        let is_due =
+            config.audio.backend == BackendChoice::Auto && has.is_none_or(|rank| !rank.records);
+        is_due.then(|| Lookout {
             config: config.clone(),
-            has_card,
+            has,
             cards: Vec::new(),
             look_at: None,
             retry_at: None,
             pause: RETRY_MIN,
-        }
+        })
     }
 
     /// How to open what is better, once it is there and can be opened. May be called as often as one likes.
@@ -53,7 +56,7 @@ impl Lookout {
             self.pause = RETRY_MIN;
         }
         let mut names = names::meant(&self.config.alsa, &self.cards).into_iter();
-        if !names.any(|names| outdoes(&names, self.has_card))
+        if !names.any(|names| Some(names.rank()) > self.has)
             || self.retry_at.is_some_and(|at| now < at)
         {
             return None;
@@ -61,7 +64,7 @@ impl Lookout {
         let opened = mixer::apply(&self.config.mixer, &self.config.alsa)
             .and_then(|()| Alsa::open(&self.config));
         match opened {
-            Ok(alsa) if !self.has_card || alsa.records() => {
+            Ok(alsa) if Some(alsa.rank()) > self.has => {
                 log::info!("{} is there now", alsa.name());
                 let config = self.config.clone();
                 return Some(Box::new(move || super::open(&config)));
@@ -72,28 +75,5 @@ impl Lookout {
         self.retry_at = Some(now + self.pause);
         self.pause = (self.pause * 2).min(RETRY_MAX);
         None
-    }
-}
-
-/// Whether that would be better than what runs.
-fn outdoes(names: &Names, has_card: bool) -> bool {
-    !has_card || names.capture.is_some()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_card_outdoes_none_and_one_that_records_outdoes_one_that_only_plays() {
-        let names = |capture: Option<&str>| Names {
-            capture: capture.map(str::to_owned),
-            needs_capture: false,
-            playback: "hw:CARD=M2".to_owned(),
-        };
-        assert!(outdoes(&names(None), false));
-        assert!(outdoes(&names(Some("hw:CARD=M2")), false));
-        assert!(outdoes(&names(Some("hw:CARD=M2")), true));
-        assert!(!outdoes(&names(None), true));
     }
 }

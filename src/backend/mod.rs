@@ -110,8 +110,16 @@ pub trait Session: Send {
 
 /// Opens the backend that the settings name.
 pub fn open(config: &Config) -> Result<Box<dyn Backend>, Failure> {
-    alsa::mixer::apply(&config.mixer, &config.alsa)?;
     let audio = &config.audio;
+    if let Err(failure) = alsa::mixer::apply(&config.mixer, &config.alsa) {
+        // One that is plugged in later is set then.
+        if audio.backend != BackendChoice::Auto
+            || alsa::mixer::is_there(&config.mixer, &config.alsa)
+        {
+            return Err(failure);
+        }
+        log::warn!("{failure}");
+    }
     let file = [&audio.input, &audio.music, &audio.output]
         .into_iter()
         .flatten()
@@ -166,12 +174,11 @@ fn open_first(config: &Config) -> Result<Box<dyn Backend>, Failure> {
     match alsa::Alsa::open(config) {
         Ok(alsa) => {
             log::info!("backend alsa: {} is there. {no_jack}", alsa.name());
-            let lookout = (!alsa.records()).then(|| Lookout::new(config, true));
-            Ok(Box::new(alsa.outdone_by(lookout)))
+            Ok(Box::new(alsa))
         }
         Err(no_card) => {
             log::info!("backend null, which is silent. {no_jack} {no_card}");
-            let lookout = Lookout::new(config, false);
+            let lookout = Lookout::where_it_is_due(config, None);
             Ok(Box::new(null::Null::open(config)?.outdone_by(lookout)))
         }
     }

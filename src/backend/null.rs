@@ -84,8 +84,8 @@ impl Null {
     }
 
     /// It is only for as long as there is nothing better.
-    pub fn outdone_by(mut self, lookout: Lookout) -> Null {
-        self.lookout = Some(lookout);
+    pub fn outdone_by(mut self, lookout: Option<Lookout>) -> Null {
+        self.lookout = lookout;
         self
     }
 }

@@ -40,7 +40,7 @@ pub enum Anonymous {
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendChoice {
-    /// A running JACK server, else a card, else null.
+    /// A running JACK server, else a card, else null until there is a card.
     Auto,
     /// A clock without a device.
     Null,

@@ -271,7 +271,7 @@ fn a_card_that_is_unplugged_is_found_again_by_its_name_and_the_rig_is_as_it_was(
 }
 
 #[test]
-fn a_box_that_was_switched_on_without_a_card_takes_the_one_that_is_plugged_in_later() {
+fn without_a_card_it_takes_one_that_is_plugged_in_and_a_spare_one_when_that_is_gone() {
     let Some((_turn, clock)) = cards_here() else {
         return;
     };
@@ -303,6 +303,19 @@ fn a_box_that_was_switched_on_without_a_card_takes_the_one_that_is_plugged_in_la
     plug_others(true);
     rig.run_for(2 * u64::from(RATE));
     assert_eq!(rig.gone, 1);
+    // The driver waits until nobody has the card any more.
+    let unplug = std::thread::spawn(|| plug("snd_dummy", "snd_dummy.0", false));
+    rig.run_until("the news", |rig| rig.gone == 2);
+    unplug.join().unwrap();
+    rig.run_until("the trouble", |rig| rig.trouble.is_some());
+    let at = rig.desk.telemetry().frame();
+    rig.run_until("a spare card's sound", |rig| {
+        rig.desk.telemetry().frame() > at + u64::from(RATE) / 4
+    });
+    assert_eq!(rig.trouble, None);
+    plug("snd_dummy", "snd_dummy.0", true);
+    rig.run_for(2 * u64::from(RATE));
+    assert_eq!(rig.gone, 2);
     rig.end();
 }
 

@@ -58,3 +58,11 @@ def test_a_mixer_that_cannot_be_set_is_told_at_the_start(tmp_path, mixer, code, 
     result = run(tmp_path, "serve", "--config", "settings.toml", *options)
     assert result.returncode == code, result.stderr
     assert all(word in result.stderr for word in words), result.stderr
+
+
+def test_a_card_to_be_set_that_may_be_plugged_in_later_is_waited_for(start):
+    """`auto` here is without a JACK server, and without a card."""
+    settings = '[mixer]\nset = ["Master = 80%"]\ncard = "Nowhere"\n'
+    rig = start(settings=settings, backend="auto", env={"JACK_DEFAULT_SERVER": "nowhere"})
+    assert "Nowhere" in rig.log
+    assert rig.client().ask("status.get")["data"]["backend"] == "null"

@@ -60,6 +60,11 @@ impl Card {
     pub fn pcm(&self, device: &Device) -> String {
         format!("hw:CARD={},DEV={}", self.id, device.number)
     }
+
+    /// Whether it is a USB interface.
+    pub fn is_usb(&self) -> bool {
+        self.driver == "USB-Audio"
+    }
 }
 
 /// All cards, in the order of their numbers. One that goes away meanwhile is left out.
@@ -113,13 +118,17 @@ pub fn offer(pcm: &str, direction: Direction) -> Result<Offer, Error> {
     })
 }
 
-/// The devices that `auto` takes, the best first: those that play and record, then those that only play,
-/// each in the order of their cards.
+/// The devices that `auto` takes, the best first: those that play and record, then those that only play, of
+/// these USB interfaces first, since a board's own sockets and screens are always there.
 pub fn best_first(cards: &[Card]) -> Vec<(&Card, &Device)> {
     let of = |card| devices_of(card);
     let mut devices: Vec<_> = cards.iter().flat_map(of).collect();
     devices.retain(|(_, device)| device.plays);
-    devices.sort_by_key(|(_, device)| !device.records);
+    devices.sort_by_key(|(card, device)| match device {
+        Device { records: true, .. } => 0,
+        _ if card.is_usb() => 1,
+        _ => 2,
+    });
     devices
 }
 
@@ -183,11 +192,22 @@ mod tests {
             card("HDMI", vec![device(3, true, false)]),
             card("M2", vec![device(0, true, true)]),
         ];
-        let names = |cards| -> Vec<String> {
+        let names = |cards: &[Card]| -> Vec<String> {
             let best = best_first(cards).into_iter();
             best.map(|(card, device)| card.pcm(device)).collect()
         };
         assert_eq!(names(&cards), ["hw:CARD=M2,DEV=0", "hw:CARD=HDMI,DEV=3"]);
+        let mut dongle = card("Dongle", vec![device(0, true, false)]);
+        dongle.driver = "USB-Audio".to_owned();
+        let [_, hdmi, m2] = cards.clone();
+        assert_eq!(
+            names(&[hdmi, dongle, m2]),
+            [
+                "hw:CARD=M2,DEV=0",
+                "hw:CARD=Dongle,DEV=0",
+                "hw:CARD=HDMI,DEV=3"
+            ]
+        );
         assert_eq!(names(&cards[..2]), ["hw:CARD=HDMI,DEV=3"]);
         assert!(names(&cards[..1]).is_empty());
         assert_eq!(

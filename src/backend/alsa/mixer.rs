@@ -132,18 +132,12 @@ pub fn apply(mixer: &config::Mixer, alsa: &config::Alsa) -> Result<(), Failure> 
              (Debian's package libasound2), or leave mixer.set empty."
         ))
     })?;
-    let card = match mixer.card.as_str() {
-        "" => names::meant(alsa, &cards::cards())
-            .first()
-            .and_then(|names| card_of(&names.playback).map(str::to_owned))
-            .ok_or_else(|| {
-                Failure::failed(
-                    "The mixer cannot be set, since no card is named: name one in mixer.card (`rigd \
-                     devices` shows them).",
-                )
-            })?,
-        card => card.to_owned(),
-    };
+    let card = card(mixer, alsa).ok_or_else(|| {
+        Failure::failed(
+            "The mixer cannot be set, since no card is named: name one in mixer.card (`rigd devices` shows \
+             them).",
+        )
+    })?;
     let opened = open(&card).map_err(|error| {
         Failure::failed(format!(
             "The mixer of the card \"{card}\" cannot be opened ({error}): `rigd devices` shows which cards \
@@ -155,6 +149,21 @@ pub fn apply(mixer: &config::Mixer, alsa: &config::Alsa) -> Result<(), Failure> 
     }
     log::info!("the mixer of {card} is set: {}", mixer.set);
     Ok(())
+}
+
+/// Whether the card that the settings would set is there.
+pub fn is_there(mixer: &config::Mixer, alsa: &config::Alsa) -> bool {
+    super::library::load().is_ok() && card(mixer, alsa).is_some_and(|card| open(&card).is_ok())
+}
+
+fn card(mixer: &config::Mixer, alsa: &config::Alsa) -> Option<String> {
+    match mixer.card.as_str() {
+        "" => {
+            let names = names::meant(alsa, &cards::cards());
+            card_of(&names.first()?.playback).map(str::to_owned)
+        }
+        card => Some(card.to_owned()),
+    }
 }
 
 /// The card of a PCM's name.

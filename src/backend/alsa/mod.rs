@@ -24,10 +24,12 @@ pub mod sample;
 pub mod side;
 pub mod stream;
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 use alsa::Direction;
 
@@ -36,9 +38,12 @@ use super::{Backend, Deck, Format, Reopen, Session, realtime};
 use crate::cli::Failure;
 use crate::config::{Config, DEVICE_CHANNELS_MAX};
 use crate::rig::state::MicFeed;
-use names::Names;
+use names::{Names, Rank};
 use side::{Refusal, Side, Wish};
 use stream::{Shared, Stream, Waiting};
+
+/// How long a card that is gone is waited for before a spare one is taken.
+const SPARE_AFTER: Duration = Duration::from_secs(5);
 
 /// An opened card, silent: it does not run yet.
 pub struct Alsa {
@@ -51,7 +56,6 @@ pub struct Alsa {
     format: Format,
     names: Names,
     config: Config,
-    lookout: Option<Lookout>,
 }
 
 impl Alsa {
@@ -87,15 +91,12 @@ impl Alsa {
         &self.names.playback
     }
 
-    /// Whether it has microphones.
-    pub fn records(&self) -> bool {
-        self.capture.is_some()
-    }
-
-    /// It is only for as long as there is nothing better.
-    pub fn outdone_by(mut self, lookout: Option<Lookout>) -> Alsa {
-        self.lookout = lookout;
-        self
+    /// How good a choice it is.
+    pub fn rank(&self) -> Rank {
+        Rank {
+            records: self.capture.is_some(),
+            is_usb: self.names.is_usb,
+        }
     }
 
     fn open_named(config: &Config, mut names: Names) -> Result<Alsa, Failure> {
@@ -164,7 +165,6 @@ impl Alsa {
             format,
             names,
             config: config.clone(),
-            lookout: None,
         })
     }
 }
@@ -179,7 +179,7 @@ impl Backend for Alsa {
     }
 
     fn lookout(&mut self) -> Option<Lookout> {
-        self.lookout.take()
+        Lookout::where_it_is_due(&self.config, Some(self.rank()))
     }
 
     fn start(self: Box<Self>, mut deck: Deck) -> io::Result<Box<dyn Session>> {
@@ -193,7 +193,6 @@ impl Backend for Alsa {
             format,
             names,
             config,
-            lookout: _,
         } = *self;
         deck.fade_in();
         log::info!(
@@ -275,13 +274,29 @@ impl Session for Running {
 
     fn reopen(&self) -> Option<Reopen> {
         let (config, names) = (self.config.clone(), self.names.clone());
+        let missed_since = Cell::new(None);
         Some(Box::new(move || {
             // One that was unplugged comes back as it was made; a control that is missing now costs no sound.
             if let Err(failure) = mixer::apply(&config.mixer, &config.alsa) {
                 log::warn!("{failure}");
             }
-            let alsa = Alsa::open_named(&config, names.clone())?;
-            Ok(Box::new(alsa))
+            let missing = match Alsa::open_named(&config, names.clone()) {
+                Ok(alsa) => return Ok(Box::new(alsa)),
+                Err(missing) => missing,
+            };
+            let since = missed_since.get().unwrap_or_else(Instant::now);
+            missed_since.set(Some(since));
+            if since.elapsed() < SPARE_AFTER {
+                return Err(missing);
+            }
+            // Where the settings name none, a spare one is as good.
+            match Alsa::open(&config) {
+                Ok(spare) if spare.rank().records || names.capture.is_none() => {
+                    log::info!("{} is taken instead of {}", spare.name(), names.playback);
+                    Ok(Box::new(spare))
+                }
+                _ => Err(missing),
+            }
         }))
     }
 

@@ -15,6 +15,27 @@ pub struct Names {
     pub needs_capture: bool,
     /// Of the loudspeakers.
     pub playback: String,
+    /// Whether it was plugged in: it was chosen by somebody, other than a board's own.
+    pub is_usb: bool,
+}
+
+/// How good a choice of card is, the better the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// Whether there are microphones.
+    pub records: bool,
+    /// As [`Names::is_usb`].
+    pub is_usb: bool,
+}
+
+impl Names {
+    /// If all of it can be opened.
+    pub fn rank(&self) -> Rank {
+        Rank {
+            records: self.capture.is_some(),
+            is_usb: self.is_usb,
+        }
+    }
 }
 
 /// What is meant. Where the settings leave it to rigd, every device that plays, the best first; none where
@@ -23,7 +44,8 @@ pub fn meant(settings: &config::Alsa, cards: &[Card]) -> Vec<Names> {
     let sides: Vec<_> = if settings.device.is_empty() && settings.playback.is_empty() {
         let both = |(card, device): (&Card, &Device)| {
             let name = card.pcm(device);
-            (device.records.then(|| name.clone()), true, name)
+            let capture = device.records.then(|| name.clone());
+            (capture, true, name, card.is_usb())
         };
         best_first(cards).into_iter().map(both).collect()
     } else {
@@ -38,9 +60,9 @@ pub fn meant(settings: &config::Alsa, cards: &[Card]) -> Vec<Names> {
             device => pcm(device, cards, |device| device.records),
         };
         // A card that only plays is as good.
-        vec![(capture, false, playback)]
+        vec![(capture, false, playback, false)]
     };
-    let named = |(capture, needs_capture, playback)| {
+    let named = |(capture, needs_capture, playback, is_usb)| {
         let (capture, needs_capture) = match settings.capture.as_str() {
             "" => (capture, needs_capture),
             NONE => (None, needs_capture),
@@ -53,6 +75,7 @@ pub fn meant(settings: &config::Alsa, cards: &[Card]) -> Vec<Names> {
             capture,
             needs_capture,
             playback,
+            is_usb,
         }
     };
     sides.into_iter().map(named).collect()
@@ -122,6 +145,18 @@ mod tests {
         };
         let mut names = meant(&settings, &cards).into_iter();
         names.next().map(|names| (names.capture, names.playback))
+    }
+
+    #[test]
+    fn microphones_count_most_and_what_was_plugged_in_before_what_is_built_in() {
+        let rank = |records, is_usb| Some(Rank { records, is_usb });
+        let ranks = [
+            None,
+            rank(false, false),
+            rank(false, true),
+            rank(true, false),
+        ];
+        assert!(ranks.is_sorted_by(|a, b| a < b));
     }
 
     #[test]
