@@ -4,7 +4,11 @@ setenv BOOT_ORDER "A B"; setenv BOOT_A_LEFT 3; setenv BOOT_B_LEFT 3
 if test "${devtype}" != virtio; then
   # A card or stick on a Pi. Farther apart than the board's own places, which are too near for this kernel.
   setenv buf 0x07f00000; setenv kernel 0x08000000; setenv ramdisk 0x0c000000
-  setenv fdt ${fdt_addr}
+  # The firmware's device tree lies where the firmware likes: out of the way of what is loaded.
+  setenv fdt ${fdtcontroladdr}
+  if test -n "${fdt_addr}"; then
+    if fdt move ${fdt_addr} 0x07c00000 0x100000; then setenv fdt 0x07c00000; fi
+  fi
 else
   setenv buf ${pxefile_addr_r}; setenv kernel ${kernel_addr_r}; setenv ramdisk ${ramdisk_addr_r}
   setenv fdt ${fdtcontroladdr}

@@ -36,7 +36,7 @@ class Stub:
             self.put(root / name, text)
         (root / "var").mkdir()
         firmware = self.out / "firmware/tree"
-        self.put(firmware / "usr/lib/u-boot/rpi_arm64/u-boot.bin", "U-Boot")
+        self.put(firmware / "usr/lib/u-boot/rpi_arm64/u-boot.bin", "U-Boot\0bootdelay=2\0baudrate=1\0preboot=pci enum; usb start;\0end")
         self.put(firmware / "usr/share/doc/raspi-firmware/copyright", "licence")
         for name in ["start4.elf", "start4cd.elf", "start4x.elf", "fixup4.dat", "fixup4cd.dat", "fixup4x.dat"]:
             self.put(firmware / "usr/lib/raspi-firmware" / name, name)

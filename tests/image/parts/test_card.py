@@ -48,6 +48,8 @@ def test_the_boot_partition_has_what_firmware_and_owner_want(stub):
     assert {"config.txt", "u-boot.bin", "boot.scr", "start4.elf", "fixup4.dat", "LICENCE.firmware"} <= names
     assert {"bcm2711-rpi-4-b.dtb", "bcm2712-rpi-5-b.dtb"} <= names
     assert {"rig.txt", "rigd.toml", "rig-status.txt"} <= names
+    uboot = subprocess.check_output(["mtype", "-i", f"{image}@@{at}", "::u-boot.bin"])
+    assert uboot == b"U-Boot\0bootdelay=-2\0baudrate=1\0preboot=pci enum;          \0end", "no key stops it"
     overlay = subprocess.check_output(["mtype", "-i", f"{image}@@{at}", "::overlays/bcm2712d0.dtbo"])
     assert overlay[:4] == b"\xd0\x0d\xfe\xed", "for the later Pi 5, under the name that the firmware knows"
     config = subprocess.check_output(["mtype", "-i", f"{image}@@{at}", "::config.txt"], text=True)
