@@ -93,10 +93,7 @@ impl Alsa {
 
     /// How good a choice it is.
     pub fn rank(&self) -> Rank {
-        Rank {
-            records: self.capture.is_some(),
-            is_usb: self.names.is_usb,
-        }
+        self.names.rank()
     }
 
     fn open_named(config: &Config, mut names: Names) -> Result<Alsa, Failure> {
@@ -286,10 +283,9 @@ impl Session for Running {
             };
             let since = missed_since.get().unwrap_or_else(Instant::now);
             missed_since.set(Some(since));
-            if since.elapsed() < SPARE_AFTER {
+            if since.elapsed() < SPARE_AFTER || !names::are_left_to_rigd(&config.alsa) {
                 return Err(missing);
             }
-            // Where the settings name none, a spare one is as good.
             match Alsa::open(&config) {
                 Ok(spare) if spare.rank().records || names.capture.is_none() => {
                     log::info!("{} is taken instead of {}", spare.name(), names.playback);

@@ -29,7 +29,7 @@ pub struct Rank {
 }
 
 impl Names {
-    /// If all of it can be opened.
+    /// Of the card, if all of it can be opened.
     pub fn rank(&self) -> Rank {
         Rank {
             records: self.capture.is_some(),
@@ -38,10 +38,15 @@ impl Names {
     }
 }
 
+/// Whether the settings name no card to play to.
+pub fn are_left_to_rigd(settings: &config::Alsa) -> bool {
+    settings.device.is_empty() && settings.playback.is_empty()
+}
+
 /// What is meant. Where the settings leave it to rigd, every device that plays, the best first; none where
 /// none does.
 pub fn meant(settings: &config::Alsa, cards: &[Card]) -> Vec<Names> {
-    let sides: Vec<_> = if settings.device.is_empty() && settings.playback.is_empty() {
+    let sides: Vec<_> = if are_left_to_rigd(settings) {
         let both = |(card, device): (&Card, &Device)| {
             let name = card.pcm(device);
             let capture = device.records.then(|| name.clone());
