@@ -31,7 +31,8 @@ def box(tmp_path_factory, key, switch_on):
 
 @pytest.fixture(scope="module")
 def host(box):
-    """The first phone."""
+    """The first phone, once the code is on the screen."""
+    box.wait_said(f"The code {CODE} ")
     body = json.dumps({"code": CODE, "user_id": "ana"}).encode()
     request = urllib.request.Request(
         f"http://127.0.0.1:{box.ports[80]}/api/pair", body, {"Content-Type": "application/json", "Host": "stage.local"}

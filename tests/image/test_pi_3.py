@@ -5,6 +5,7 @@ import os
 import re
 import struct
 import subprocess
+import threading
 import zlib
 
 import pytest
@@ -21,10 +22,17 @@ class Pi:
     def __init__(self, card, uboot, tree):
         self.said = b""
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "timeout", str(PATIENCE), "qemu-system-aarch64", "-M", "raspi3b", "-kernel", uboot, "-dtb", tree,
+            ["setpriv", "--pdeathsig", "KILL", "qemu-system-aarch64", "-M", "raspi3b", "-kernel", uboot, "-dtb", tree,
              "-drive", f"file={card},if=sd,format=raw", "-display", "none", "-monitor", "none", "-serial", "null", "-serial", "stdio"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
+        self.patience = threading.Timer(PATIENCE, self.process.kill)
+        self.patience.start()
+
+    def off(self):
+        self.patience.cancel()
+        self.process.kill()
+        self.process.wait()
 
     def wait_said(self, pattern):
         while not (found := re.search(pattern, self.said)):
@@ -65,8 +73,7 @@ def pi(card):
     assert "raspberrypi,3-model-b" in Tree(tree.read_bytes()).words("/", "compatible")
     pi = Pi(card, uboot, tree)
     yield pi
-    pi.process.kill()
-    pi.process.wait()
+    pi.off()
 
 
 def test_its_u_boot_starts_the_slots_kernel_whatever_comes_by_the_serial_line(pi):

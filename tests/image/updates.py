@@ -46,7 +46,8 @@ def send(box, path):
 
 
 def claim(box, code, user):
-    """Makes somebody the box's host: a token."""
+    """Makes somebody the box's host, once it shows its code: a token."""
+    box.wait_said(f"The code {code} ")
     body = json.dumps({"code": code, "user_id": user}).encode()
     url = f"http://127.0.0.1:{box.ports[8000]}/api/pair"
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
