@@ -3,10 +3,9 @@ suppliers are there (its `drivers/of/property.c` has them)."""
 
 import lzma
 import re
-import struct
 from fnmatch import fnmatchcase
 
-import libfdt
+import fdt
 
 # A phandle, and as many numbers behind it as the node that it means says.
 COUNTED = {
@@ -26,65 +25,51 @@ PLAIN = re.compile(r".*-supply$|pinctrl-\d+$")
 
 
 class Tree:
-    def __init__(self, blob):
-        self.fdt = libfdt.FdtRo(blob)
+    """Nodes by their paths."""
 
-    def nodes(self):
-        """Every node's path."""
-        node, depth, path = 0, 0, []
-        while node >= 0 and depth >= 0:
-            path[depth:] = [self.fdt.get_name(node)]
-            yield "/".join(path) or "/"
-            node, depth = self.fdt.next_node(node, depth, (libfdt.NOTFOUND,))
+    def __init__(self, blob):
+        self.nodes, self.by_phandle = {}, {}
+        self._add(fdt.parse_dtb(blob).root, "")
+
+    def _add(self, node, path):
+        # A property without a value has no data.
+        self.nodes[path or "/"] = {item.name: getattr(item, "data", []) for item in node.props}
+        for phandle in self.get(path or "/", "phandle"):
+            self.by_phandle[phandle] = path or "/"
+        for below in node.nodes:
+            self._add(below, f"{path}/{below.name}")
 
     def get(self, path, name):
-        """A property's bytes, or None."""
-        found = self.fdt.getprop(self.fdt.path_offset(path), name, (libfdt.NOTFOUND,))
-        return None if isinstance(found, int) else bytes(found)
-
-    def words(self, path, name):
-        return (self.get(path, name) or b"").decode().split("\0")[:-1]
-
-    def numbers(self, path, name):
-        found = self.get(path, name) or b""
-        return struct.unpack(f">{len(found) // 4}I", found)
+        """A property's numbers, or its words; nothing where there is none."""
+        return list(self.nodes[path].get(name, []))
 
     def is_used(self, path):
-        return self.words(path, "status") in ([], ["okay"])
-
-    def by_phandle(self, phandle):
-        return self.fdt.get_path(self.fdt.node_offset_by_phandle(phandle))
-
-    def properties(self, path):
-        at = self.fdt.first_property_offset(self.fdt.path_offset(path), (libfdt.NOTFOUND,))
-        while at >= 0:
-            yield self.fdt.get_property_by_offset(at).name
-            at = self.fdt.next_property_offset(at, (libfdt.NOTFOUND,))
+        return self.get(path, "status") in ([], ["okay"])
 
     def counted(self, path, name, cells):
-        numbers = self.numbers(path, name)
+        numbers = self.get(path, name)
         while numbers:
-            supplier = self.by_phandle(numbers[0])
+            supplier = self.by_phandle[numbers[0]]
             yield supplier
-            numbers = numbers[1 + (self.numbers(supplier, cells) or (0,))[0] :]
+            numbers = numbers[1 + sum(self.get(supplier, cells)) :]
 
     def suppliers(self, path):
         """What this node needs itself: what it is part of, and what it names."""
         parent = path.rpartition("/")[0]
         if parent:
             yield parent
-        for name in self.properties(path):
+        for name in self.nodes[path]:
             if name in COUNTED:
                 yield from self.counted(path, name, COUNTED[name])
-            elif GPIOS.match(name) and len(self.get(path, name)) > 4:
+            elif GPIOS.match(name) and len(self.get(path, name)) > 1:
                 yield from self.counted(path, name, "#gpio-cells")
             elif PLAIN.match(name):
-                yield from map(self.by_phandle, self.numbers(path, name))
+                yield from map(self.by_phandle.get, self.get(path, name))
             elif name == "interrupts":
                 holder = path
-                while not self.numbers(holder, "interrupt-parent"):
+                while not self.get(holder, "interrupt-parent"):
                     holder = holder.rpartition("/")[0] or "/"
-                yield self.by_phandle(self.numbers(holder, "interrupt-parent")[0])
+                yield self.by_phandle[self.get(holder, "interrupt-parent")[0]]
 
     def needs(self, start):
         """All that must be there for the device `start`, itself among it."""

@@ -111,13 +111,13 @@ def test_the_initramfs_has_every_driver_on_the_way_to_the_card(drivers):
     for name, tree in boards().items():
         starts = [
             node
-            for node in filter(tree.is_used, tree.nodes())
-            if node.endswith(STARTS_FROM_PCI) or STARTS_FROM & set(tree.words(node, "compatible"))
+            for node in filter(tree.is_used, tree.nodes)
+            if node.endswith(STARTS_FROM_PCI) or STARTS_FROM & set(tree.get(node, "compatible"))
         ]
         assert starts, name
         for start in starts:
             for node in tree.needs(start):
-                driven = set().union(*map(drivers.of, tree.words(node, "compatible")))
+                driven = set().union(*map(drivers.of, tree.get(node, "compatible")))
                 assert drivers.missing(driven, there) == set(), f"{name}: {start} needs {node}"
 
 
@@ -125,8 +125,8 @@ def test_no_driver_of_a_pi_or_of_usb_sound_lacks_a_part_that_was_left_out(driver
     names = {name for name, file in drivers.files.items() if "sound/usb" in str(file)}
     assert "snd_usb_audio" in names
     for tree in boards().values():
-        for node in filter(tree.is_used, tree.nodes()):
-            names |= set().union(*map(drivers.of, tree.words(node, "compatible")))
+        for node in filter(tree.is_used, tree.nodes):
+            names |= set().union(*map(drivers.of, tree.get(node, "compatible")))
     assert {"vc4", "macb", "genet", "sdhci_iproc", "bcm2711_thermal"} <= names
     assert drivers.missing(names | {"brcmfmac", "brcmfmac_wcc"}, drivers.files.keys()) == set()
 

@@ -70,7 +70,7 @@ def pi(card):
     uboot = folder / "u-boot.bin"
     uboot.write_bytes(subprocess.check_output(["mtype", "-i", f"{card}@@{vms.BOOT_AT}", "::u-boot.bin"]))
     [tree] = (vms.OUT / "root/usr/lib/modules").glob("*/dtb/broadcom/bcm2837-rpi-3-b.dtb")
-    assert "raspberrypi,3-model-b" in Tree(tree.read_bytes()).words("/", "compatible")
+    assert "raspberrypi,3-model-b" in Tree(tree.read_bytes()).get("/", "compatible")
     pi = Pi(card, uboot, tree)
     yield pi
     pi.off()
